@@ -1,0 +1,86 @@
+"""Build hook: with TELEWIRE_COMPILE=1 the sans-IO modules go into the wheel compiled as well.
+
+Without the variable nothing happens and the wheel is pure Python, so that neither an installation
+nor a checkout needs a C compiler. The sources stay in the wheel beside what was compiled from them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+# Packages' __init__ files are left out: they only name things, and one of them has a __getattr__.
+SOURCES = ("telewire/errors.py", "telewire/limits.py", "telewire/wire/*.py", "telewire/core/*.py")
+
+# Runs in a process of its own, because setuptools and mypyc keep global state.
+BUILD = """
+import sys
+from mypyc.build import mypycify
+from setuptools import setup
+
+generated, *rest = sys.argv[1:]
+cut = rest.index("--")
+sys.argv[1:], sources = rest[:cut], rest[cut + 1 :]
+setup(
+    name="telewire",
+    packages=[],
+    ext_modules=mypycify(
+        ["--strict", *sources],
+        opt_level="3",
+        group_name="telewire",
+        target_dir=generated,
+    ),
+)
+"""
+
+
+class CompileHook(BuildHookInterface[Any]):
+    """Adds extension modules to the wheel where they are wanted."""
+
+    work: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether this build was asked for compiled modules."""
+        return os.environ.get("TELEWIRE_COMPILE") == "1"
+
+    def dependencies(self) -> list[str]:
+        """What the build needs beyond hatchling; nothing for a pure wheel."""
+        return ["mypy", "setuptools"] if self.wanted else []
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile, and tell the builder where to put the results.
+
+        Raises:
+            subprocess.CalledProcessError: the compiler failed; its output stands above.
+        """
+        if not self.wanted or version == "editable":
+            return
+        root = Path(self.root)
+        found = {path for pattern in SOURCES for path in root.glob(pattern)}
+        sources = sorted(path.relative_to(root).as_posix() for path in found if path.stem != "__init__")
+        self.work = tempfile.TemporaryDirectory(prefix="telewire-compile-")
+        work = Path(self.work.name)
+        options = ["-q", "build_ext", f"--build-lib={work / 'lib'}", f"--build-temp={work / 'objects'}"]
+        subprocess.run(
+            [sys.executable, "-c", BUILD, str(work / "generated"), *options, "--", *sources],
+            cwd=root,
+            env={**os.environ, "MYPY_CACHE_DIR": str(work / "cache")},
+            check=True,
+        )
+        for module in (work / "lib").rglob("*"):
+            if module.suffix in {".so", ".pyd"}:
+                build_data["force_include"][str(module)] = module.relative_to(work / "lib").as_posix()
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Remove what the compiler left."""
+        if self.work is not None:
+            self.work.cleanup()

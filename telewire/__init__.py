@@ -1,0 +1,94 @@
+"""The public names of telewire, each loaded from its own module when it is first used.
+
+So ``from telewire import Connection`` loads the state machine and no event loop, and a program that
+only calls functions never pays for what it does not use. Errors and limits, which everything else
+imports, are here at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from telewire.errors import (
+    Abort,
+    CallCancelled,
+    CancelOutcome,
+    ChannelClosed,
+    DeadlineExceeded,
+    ErrorCode,
+    FunctionNotFound,
+    InvalidArgument,
+    LocalProtocolError,
+    NetworkError,
+    ProtocolError,
+    ReferenceReleased,
+    RemoteError,
+    RemoteProtocolError,
+    ResourceExhausted,
+    SessionLost,
+    TelewireError,
+    TransportUnsuitable,
+)
+from telewire.limits import Limits
+
+if TYPE_CHECKING:
+    from telewire.core.connection import Connection
+    from telewire.runtime.context import Context, get_context
+    from telewire.runtime.service import Return, Service
+    from telewire.runtime.transport import Request
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "Abort",
+    "CallCancelled",
+    "CancelOutcome",
+    "ChannelClosed",
+    "Connection",
+    "Context",
+    "DeadlineExceeded",
+    "ErrorCode",
+    "FunctionNotFound",
+    "InvalidArgument",
+    "Limits",
+    "LocalProtocolError",
+    "NetworkError",
+    "ProtocolError",
+    "ReferenceReleased",
+    "RemoteError",
+    "RemoteProtocolError",
+    "Request",
+    "ResourceExhausted",
+    "Return",
+    "Service",
+    "SessionLost",
+    "TelewireError",
+    "TransportUnsuitable",
+    "get_context",
+]
+
+# Name → module. The same names stand under TYPE_CHECKING above; a test compares the two.
+_LAZY: Final = {
+    "Connection": "telewire.core.connection",
+    "Context": "telewire.runtime.context",
+    "Request": "telewire.runtime.transport",
+    "Return": "telewire.runtime.service",
+    "Service": "telewire.runtime.service",
+    "get_context": "telewire.runtime.context",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its module, once; afterwards it is an ordinary attribute."""
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not."""
+    return sorted({*globals(), *__all__})
