@@ -1,0 +1,429 @@
+"""Backend: the few things that asyncio and trio do differently, behind one small surface.
+
+anyio gives structure elsewhere; a call costs one native task and native wake-ups only, because a
+scope, a lock or a group for each call would cost more than the call (``benchmarks/README.md``).
+Everything here is called on the loop's thread, except :meth:`Backend.call_soon_threadsafe`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import sys
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, Any, final
+
+if TYPE_CHECKING:
+    import trio
+
+__all__ = ["Backend", "Signal", "Task", "Timer", "current_backend"]
+
+
+class Task(ABC):
+    """A running task that can be cancelled from outside."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Cancel the task at its next (or present) await; no effect once it has ended."""
+
+
+class Timer(ABC):
+    """A callback armed for a time."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Disarm; no effect once it has run."""
+
+
+class Signal(ABC):
+    """Set once, awaited by any number of tasks; a wait after :meth:`set` returns at once."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def set(self) -> None:
+        """Wake everyone who waits, now and later."""
+
+    @abstractmethod
+    async def wait(self) -> None:
+        """Park until :meth:`set`; raises only the backend's cancellation."""
+
+
+class Backend(ABC):
+    """The running event loop."""
+
+    name: str
+
+    @abstractmethod
+    def now(self) -> float:
+        """The loop's clock, in seconds; the same clock as ``anyio.current_time()``."""
+
+    @abstractmethod
+    def spawn(
+        self,
+        function: Callable[..., Coroutine[Any, Any, object]],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> Task:
+        """Run ``function(*args)`` in a task of its own, in ``context`` or a copy of this one.
+
+        ``function`` must handle its exceptions: one that escapes is given to the loop's own
+        handler (asyncio) or ends the program (trio), as any bug of ours should.
+        """
+
+    @abstractmethod
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Run ``callback`` in the next pass of the loop."""
+
+    @abstractmethod
+    def call_soon_threadsafe(self, callback: Callable[[], object]) -> None:
+        """The same, from any thread and from finalisers."""
+
+    @abstractmethod
+    def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
+        """Run ``callback`` when :meth:`now` has reached ``when``."""
+
+    @abstractmethod
+    def signal(self) -> Signal:
+        """Make a :class:`Signal`."""
+
+    @abstractmethod
+    async def checkpoint(self) -> None:
+        """Let other tasks run once."""
+
+    @abstractmethod
+    def owns_current_thread(self) -> bool:
+        """Whether the caller runs on this loop's thread."""
+
+
+def current_backend() -> Backend:
+    """The backend of the running loop; one object for each loop.
+
+    Works in tasks and in plain callbacks of the loop.
+
+    Raises:
+        RuntimeError: no asyncio or trio loop is running in this thread.
+    """
+    # Looked up first, and only where it is loaded: who uses asyncio need not have trio.
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        return _TrioBackend.current()
+    try:
+        return _AsyncioBackend.current()
+    except RuntimeError:
+        raise RuntimeError(
+            "telewire was used where no event loop is running; call it from an async function "
+            "run by asyncio.run, trio.run or anyio.run."
+        ) from None
+
+
+# --- asyncio -------------------------------------------------------------------------------------
+
+
+@final
+class _AsyncioTask(Task):
+    __slots__ = ("task",)
+
+    def __init__(self, task: asyncio.Task[object]) -> None:
+        self.task = task
+
+    def cancel(self) -> None:
+        self.task.cancel()
+
+
+@final
+class _AsyncioTimer(Timer):
+    __slots__ = ("handle",)
+
+    def __init__(self, handle: asyncio.TimerHandle) -> None:
+        self.handle = handle
+
+    def cancel(self) -> None:
+        self.handle.cancel()
+
+
+@final
+class _AsyncioSignal(Signal):
+    __slots__ = ("_futures", "_loop", "_set")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._set = False
+        self._futures: list[asyncio.Future[None]] | None = None
+
+    def set(self) -> None:
+        self._set = True
+        if self._futures is not None:
+            for future in self._futures:
+                if not future.done():
+                    future.set_result(None)
+            self._futures = None
+
+    async def wait(self) -> None:
+        if self._set:
+            return
+        future = self._loop.create_future()
+        if self._futures is None:
+            self._futures = [future]
+        else:
+            self._futures.append(future)
+        await future
+
+
+@final
+class _AsyncioBackend(Backend):
+    name = "asyncio"
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.now = loop.time  # type: ignore[method-assign]  # one attribute look-up less per frame
+        self._thread = threading.get_ident()
+        # The loop keeps weak references to tasks only.
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    @classmethod
+    def current(cls) -> _AsyncioBackend:
+        loop = asyncio.get_running_loop()
+        backend = _asyncio_backends.get(loop)
+        if backend is None:
+            for closed in [known for known in _asyncio_backends if known.is_closed()]:
+                del _asyncio_backends[closed]
+            backend = _asyncio_backends[loop] = cls(loop)
+        return backend
+
+    def now(self) -> float:
+        return self.loop.time()
+
+    def spawn(
+        self,
+        function: Callable[..., Coroutine[Any, Any, object]],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> Task:
+        task: asyncio.Task[object] = self.loop.create_task(function(*args), context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return _AsyncioTask(task)
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        self.loop.call_soon(callback)
+
+    def call_soon_threadsafe(self, callback: Callable[[], object]) -> None:
+        # The loop may close between any check and the call; what was asked for is then pointless.
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(callback)
+
+    def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
+        return _AsyncioTimer(self.loop.call_at(when, callback))
+
+    def signal(self) -> Signal:
+        return _AsyncioSignal(self.loop)
+
+    async def checkpoint(self) -> None:
+        await asyncio.sleep(0)
+
+    def owns_current_thread(self) -> bool:
+        return threading.get_ident() == self._thread
+
+
+_asyncio_backends: dict[asyncio.AbstractEventLoop, _AsyncioBackend] = {}
+
+
+# --- trio ----------------------------------------------------------------------------------------
+
+
+@final
+class _TrioTask(Task):
+    __slots__ = ("scope",)
+
+    def __init__(self, scope: trio.CancelScope) -> None:
+        self.scope = scope
+
+    def cancel(self) -> None:
+        self.scope.cancel()
+
+
+@final
+class _TrioTimer(Timer):
+    __slots__ = ("backend", "callback", "order", "when")
+
+    def __init__(
+        self, backend: _TrioBackend, when: float, order: int, callback: Callable[[], object]
+    ) -> None:
+        self.backend = backend
+        self.when = when
+        self.order = order
+        self.callback: Callable[[], object] | None = callback
+
+    def __lt__(self, other: _TrioTimer) -> bool:
+        return (self.when, self.order) < (other.when, other.order)
+
+    def cancel(self) -> None:
+        if self.callback is not None:
+            self.callback = None
+            self.backend.timer_cancelled()
+
+
+@final
+class _TrioSignal(Signal):
+    __slots__ = ("_set", "_tasks")
+
+    def __init__(self) -> None:
+        self._set = False
+        self._tasks: dict[trio.lowlevel.Task, None] = {}
+
+    def set(self) -> None:
+        import trio
+
+        self._set = True
+        tasks, self._tasks = self._tasks, {}
+        for task in tasks:
+            trio.lowlevel.reschedule(task)
+
+    async def wait(self) -> None:
+        import trio
+
+        if self._set:
+            return
+        task = trio.lowlevel.current_task()
+        self._tasks[task] = None
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            self._tasks.pop(task, None)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+
+@final
+class _TrioBackend(Backend):
+    """Holds one system task a run: it owns the nursery of our tasks, so no scope surrounds users'."""
+
+    name = "trio"
+
+    def __init__(self) -> None:
+        import trio
+
+        self._trio = trio
+        self._token = trio.lowlevel.current_trio_token()
+        self._thread = threading.get_ident()
+        self._nursery: trio.Nursery | None = None
+        self._soon: deque[Callable[[], object]] = deque()
+        self._wake = trio.Event()
+        self._waiting: list[tuple[Callable[..., Awaitable[object]], contextvars.Context]] = []
+        self._timer_task_wake = trio.Event()
+        self._timers: list[_TrioTimer] = []
+        self._timers_made = 0
+        self._timers_cancelled = 0
+        trio.lowlevel.spawn_system_task(self._root)
+
+    @classmethod
+    def current(cls) -> _TrioBackend:
+        import trio
+
+        if not _trio_local:
+            _trio_local.append(trio.lowlevel.RunVar("telewire_backend"))
+        variable = _trio_local[0]
+        try:
+            known: _TrioBackend = variable.get()
+            return known
+        except LookupError:
+            backend = cls()
+            variable.set(backend)
+            return backend
+
+    async def _root(self) -> None:
+        async with self._trio.open_nursery() as nursery:
+            self._nursery = nursery
+            for function, context in self._waiting:
+                context.run(nursery.start_soon, function)
+            self._waiting.clear()
+            nursery.start_soon(self._run_timers)
+            while True:
+                await self._wake.wait()
+                self._wake = self._trio.Event()
+                # What these ask for runs in the next pass, else two of them could starve all tasks.
+                for _ in range(len(self._soon)):
+                    self._soon.popleft()()
+
+    async def _run_timers(self) -> None:
+        trio = self._trio
+        while True:
+            self._timer_task_wake = trio.Event()
+            now = trio.current_time()
+            while self._timers and self._timers[0].when <= now:
+                timer = heappop(self._timers)
+                callback, timer.callback = timer.callback, None
+                if callback is None:
+                    self._timers_cancelled -= 1
+                else:
+                    callback()
+            deadline = self._timers[0].when if self._timers else float("inf")
+            with trio.move_on_at(deadline):
+                await self._timer_task_wake.wait()
+
+    def timer_cancelled(self) -> None:
+        """Note that a timer in the heap is dead; sweep once most of them are."""
+        self._timers_cancelled += 1
+        if self._timers_cancelled > 64 and self._timers_cancelled * 2 > len(self._timers):
+            self._timers = [timer for timer in self._timers if timer.callback is not None]
+            heapify(self._timers)
+            self._timers_cancelled = 0
+
+    def now(self) -> float:
+        return self._trio.current_time()
+
+    def spawn(
+        self,
+        function: Callable[..., Coroutine[Any, Any, object]],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> Task:
+        scope = self._trio.CancelScope()
+
+        async def run() -> None:
+            with scope:
+                await function(*args)
+
+        chosen = contextvars.copy_context() if context is None else context
+        if self._nursery is None:
+            self._waiting.append((run, chosen))
+        else:
+            chosen.run(self._nursery.start_soon, run)
+        return _TrioTask(scope)
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        self._soon.append(callback)
+        self._wake.set()
+
+    def call_soon_threadsafe(self, callback: Callable[[], object]) -> None:
+        try:
+            self._token.run_sync_soon(callback)
+        except self._trio.RunFinishedError:
+            return
+
+    def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
+        self._timers_made += 1
+        timer = _TrioTimer(self, when, self._timers_made, callback)
+        heappush(self._timers, timer)
+        if self._timers[0] is timer:
+            self._timer_task_wake.set()
+        return timer
+
+    def signal(self) -> Signal:
+        return _TrioSignal()
+
+    async def checkpoint(self) -> None:
+        await self._trio.lowlevel.checkpoint()
+
+    def owns_current_thread(self) -> bool:
+        return threading.get_ident() == self._thread
+
+
+# Any: trio is imported only where it runs, and RunVar is its type.
+_trio_local: list[Any] = []

@@ -1,0 +1,80 @@
+"""Transport and TransportHandler: the whole contract between an adapter and the driver.
+
+An adapter decides nothing about the protocol. It moves batches, reports loss, blocked and
+writable, and says what the request knew. Both sides are plain callbacks on the loop's thread;
+neither waits, and an adapter never calls the handler from inside a call of the handler to it.
+
+The order of life is: the adapter makes the :class:`Transport`, hands it to the driver, gets the
+handler back, then calls ``batch_received`` for every batch and ``transport_lost`` exactly once, last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+__all__ = ["AcceptTransport", "Request", "Transport", "TransportHandler", "TransportName"]
+
+TransportName: TypeAlias = Literal["memory", "websocket", "http", "sse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the HTTP request of a transport carried.
+
+    ``headers`` has lower-case names, repeated ones joined by ", ". ``peer`` is the address of the
+    other side, if there is one. ``native`` is the adapter's own object (an ASGI scope, say).
+    """
+
+    path: str = "/"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    peer: str | None = None
+    transport: TransportName = "memory"
+    # Any: each adapter has another native request; only who chose the adapter knows its type.
+    native: Any = field(default=None, repr=False, compare=False)
+
+
+class Transport(Protocol):
+    """What an adapter offers: one ordered, reliable flow of batches each way."""
+
+    @property
+    def request(self) -> Request:
+        """The request that opened this transport."""
+
+    @property
+    def writable(self) -> bool:
+        """False while what waits in the adapter is above its high-water mark.
+
+        After a False, the adapter calls :meth:`TransportHandler.transport_writable` once when
+        little is left. Until then the driver sends nothing but what it had already pulled.
+        """
+
+    def send(self, batches: Sequence[bytes]) -> None:
+        """Queue whole batches, in order; never waits. On a dead link this does nothing."""
+
+    def close(self) -> None:
+        """Send what is queued, then close. ``transport_lost`` follows."""
+
+    def abort(self) -> None:
+        """Close at once and drop what is queued. ``transport_lost`` follows."""
+
+
+class TransportHandler(Protocol):
+    """What the driver offers to the adapter."""
+
+    def batch_received(self, batch: bytes) -> None:
+        """Take one whole batch."""
+
+    def bytes_received(self) -> None:
+        """Note a sign of life that is not a whole batch yet: liveness counts any byte."""
+
+    def transport_writable(self) -> None:
+        """Go on sending: little is left in the adapter's buffer."""
+
+    def transport_lost(self, error: Exception | None) -> None:
+        """Learn that the transport is gone: None where it ended in order, else why."""
+
+
+AcceptTransport: TypeAlias = Callable[[Transport], TransportHandler]
+"""What a server gives to its adapters: called once for each new transport."""
