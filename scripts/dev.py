@@ -1,0 +1,365 @@
+"""The project's commands: ``python scripts/dev.py demo|test|check|bench|mutants|fuzz|clean``.
+
+Needs Python 3.11 or newer and nothing else: each command makes ``.venv`` beside the checkout,
+installs into it what the command needs, when ``pyproject.toml`` has changed, and runs. What it does
+is said in one line for each step; a failure ends with its reason and a non-zero exit status.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import tally
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+BUILD: Final = ROOT / "build"
+VENV: Final = ROOT / ".venv"
+WHEEL_VENV: Final = ROOT / ".venv-wheel"
+
+# Each level holds everything of those before it, so an environment only ever grows.
+LEVELS: Final = ("", "test", "dev")
+
+FULLY_COVERED: Final = ("telewire/wire", "telewire/core")
+"""Every branch of these is taken by a test; a machine that guards a wire has no untried corner."""
+
+
+class Failed(Exception):
+    """A step did not succeed; the text says which and why."""
+
+
+def say(text: str) -> None:
+    """Tell what happens next, ahead of what the step itself prints."""
+    print(f"dev: {text}", flush=True)
+
+
+# --- processes -----------------------------------------------------------------------------------
+
+
+def environment() -> dict[str, str]:
+    """The caller's environment without what would make Python look elsewhere than in our venvs."""
+    foreign = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "MYPYPATH"}
+    kept = {name: value for name, value in os.environ.items() if name not in foreign}
+    return {**kept, "PYTHONUTF8": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+
+
+def call(command: Sequence[str | Path], cwd: Path = ROOT) -> int:
+    """Run a program whose output is for the reader; returns its exit status."""
+    return subprocess.run([str(part) for part in command], cwd=cwd, env=environment(), check=False).returncode
+
+
+def quietly(what: str, command: Sequence[str | Path], cwd: Path = ROOT, *, hide: Path | None = None) -> str:
+    """Run a program whose output matters only where it fails; ``hide`` is a folder not worth naming.
+
+    Raises:
+        Failed: the exit status was not 0; the output has been printed.
+    """
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=environment(),
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+    if done.returncode != 0:
+        output = done.stdout
+        for folder in {str(hide), str(hide.resolve())} if hide else ():
+            output = output.replace(folder + os.sep, "")
+        print(output.rstrip(), flush=True)
+        raise Failed(f"{what} failed with exit status {done.returncode}; its output stands above")
+    return done.stdout
+
+
+# --- environments --------------------------------------------------------------------------------
+
+
+def program(venv: Path, name: str) -> Path:
+    """Where a virtual environment keeps a program."""
+    return venv / "Scripts" / f"{name}.exe" if os.name == "nt" else venv / "bin" / name
+
+
+def ensure_venv(venv: Path) -> Path:
+    """Make the virtual environment unless it stands and runs; returns its interpreter."""
+    python = program(venv, "python")
+    if python.exists():
+        try:
+            quietly("the environment's Python", [python, "-m", "pip", "--version"])
+        except (Failed, OSError):
+            say(f"{venv.name} does not run any more; it is made anew")
+            shutil.rmtree(venv)
+    if not python.exists():
+        say(f"making {venv.name} with Python {platform.python_version()}")
+        try:
+            quietly("python -m venv", [sys.executable, "-m", "venv", venv])
+        except Failed as failed:
+            raise Failed(f"{failed}. On Debian and Ubuntu the package python3-venv is needed") from None
+    return python
+
+
+def fingerprint() -> str:
+    """Changes whenever an installation may have to: the project's metadata, place and Python."""
+    digest = hashlib.sha256((ROOT / "pyproject.toml").read_bytes())
+    digest.update(f"{ROOT}\n{sys.version_info[:2]}".encode())
+    return digest.hexdigest()
+
+
+def installed_level(stamp: Path) -> int:
+    """Which of ``LEVELS`` the stamp says is installed; -1 where nothing valid is."""
+    try:
+        noted = json.loads(stamp.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return -1
+    return LEVELS.index(noted["level"]) if noted["fingerprint"] == fingerprint() else -1
+
+
+def write_stamp(stamp: Path, level: str) -> None:
+    """Note what is installed; written last, so that an interrupted installation is repeated."""
+    stamp.write_text(json.dumps({"fingerprint": fingerprint(), "level": level}), encoding="utf-8")
+
+
+def ensure_installed(level: str) -> Path:
+    """Have the checkout and one of ``LEVELS`` installed in ``.venv``; returns its interpreter."""
+    python = ensure_venv(VENV)
+    stamp = VENV / "telewire-installed.json"
+    if installed_level(stamp) < LEVELS.index(level):
+        what = f".[{level}]" if level else "."
+        say(f"installing {what} into {VENV.name} (editable)")
+        quietly("pip install", [python, "-m", "pip", "install", "--quiet", "--editable", what])
+        write_stamp(stamp, level)
+    return python
+
+
+# --- test ----------------------------------------------------------------------------------------
+
+
+def run_tests(arguments: Sequence[str]) -> int:
+    """Run pytest; without arguments also hold the whole suite to its promises."""
+    python = ensure_installed("test")
+    report = BUILD / "tests" / "junit.xml"
+    for folder in (report.parent, BUILD / "coverage"):
+        folder.mkdir(parents=True, exist_ok=True)
+    report.unlink(missing_ok=True)
+    whole = not arguments
+    runner = ["-m", "coverage", "run", "-m", "pytest"] if whole else ["-m", "pytest"]
+    say("running " + " ".join(["pytest", *arguments]) + (" with branch coverage" if whole else ""))
+    status = call([python, *runner, f"--junitxml={report}", *arguments])
+    if not report.exists():
+        raise Failed(f"pytest ended with exit status {status} and wrote no report")
+    seen = tally.read(report)
+    allowed = tally.allowed_reasons(ROOT / "tests" / "allowed_skips.txt")
+    problems = [f"pytest ended with exit status {status}"] if status else []
+    problems += tally.unexpected_skips(seen, allowed)
+    if whole:
+        print(tally.backend_line(seen), flush=True)
+        problems += tally.backend_differences(seen)
+        problems += uncovered(python)
+    for problem in problems:
+        say(f"FAILED: {problem}")
+    print(("tests FAILED: " if problems else "tests: ") + tally.summary(seen), flush=True)
+    return 1 if problems else 0
+
+
+def uncovered(python: Path) -> list[str]:
+    """Report coverage; name the packages that promise all branches and miss some."""
+    problems = []
+    total = quietly("coverage", [python, "-m", "coverage", "report", "--format=total", "--fail-under=0"])
+    say(f"{total.strip()} % of all lines and branches are taken")
+    for package in FULLY_COVERED:
+        command = [python, "-m", "coverage", "report", f"--include={package}/*", "--fail-under=100"]
+        try:
+            quietly("coverage", command)
+        except Failed:
+            problems.append(f"the tests do not take every branch of {package} (the table above says which)")
+        else:
+            say(f"every branch of {package} is taken")
+    return problems
+
+
+# --- check ---------------------------------------------------------------------------------------
+
+
+def check(arguments: Sequence[str]) -> int:
+    """Style, types, contracts, and the types as a user's project sees them. All run, all report."""
+    refuse_arguments("check", arguments)
+    python = ensure_installed("dev")
+    own = [ROOT / "hatch_build.py", *sorted((ROOT / "scripts").glob("*.py")), ROOT / "tests/mutants/run.py"]
+    contracts = [program(VENV, "lint-imports"), "--cache-dir", BUILD / "import-linter"]
+    steps: list[tuple[str, Callable[[], object]]] = [
+        ("ruff check", lambda: quietly("ruff check", [python, "-m", "ruff", "check", "."])),
+        ("ruff format", lambda: quietly("ruff format", [python, "-m", "ruff", "format", "--diff", "."])),
+        ("mypy --strict, the packages", lambda: quietly("mypy", [python, "-m", "mypy", "--strict"])),
+        ("mypy --strict, the tools", lambda: quietly("mypy", [python, "-m", "mypy", "--strict", *own])),
+        ("import contracts", lambda: quietly("lint-imports", contracts)),
+        ("the wheel, and the types its users see", lambda: check_wheel(python)),
+    ]
+    failures = []
+    for name, step in steps:
+        say(name)
+        try:
+            step()
+        except Failed as failed:
+            say(f"FAILED: {failed}")
+            failures.append(name)
+    if failures:
+        raise Failed(f"check found fault with: {'; '.join(failures)}")
+    say("check: everything holds")
+    return 0
+
+
+def check_wheel(python: Path) -> None:
+    """Build the wheel, install it where the checkout is not, and check ``tests/typing`` against it.
+
+    Raises:
+        Failed: the wheel does not build, install or import, or a type is not what users were told.
+    """
+    programs = sorted((ROOT / "tests" / "typing").glob("*.py"))
+    if not programs:
+        raise Failed("tests/typing holds no program, so nothing would be checked; add one")
+    wheels = BUILD / "wheel"
+    shutil.rmtree(wheels, ignore_errors=True)
+    quietly("building the wheel", [python, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", wheels, "."])
+    (wheel,) = wheels.glob("*.whl")
+    say(f"  {wheel.name} built")
+
+    user = ensure_venv(WHEEL_VENV)
+    stamp = WHEEL_VENV / "telewire-installed.json"
+    if installed_level(stamp) < 0:
+        say(f"  installing what a user's project would have into {WHEEL_VENV.name}")
+        # nodejs: pyright brings its own, so nothing but Python has to be on the machine.
+        wanted = [f"{wheel}[pydantic]", "mypy", "pyright[nodejs]"]
+        quietly("pip install", [user, "-m", "pip", "install", "--quiet", *wanted])
+    fresh = ["--quiet", "--no-deps", "--force-reinstall", wheel]
+    quietly("pip install", [user, "-m", "pip", "install", *fresh])
+    write_stamp(stamp, LEVELS[0])
+
+    with tempfile.TemporaryDirectory(prefix="telewire-user-") as name:
+        project = Path(name)
+        target = project / "tests" / "typing"
+        shutil.copytree(ROOT / "tests" / "typing", target, ignore=shutil.ignore_patterns("__pycache__"))
+        (project / "mypy.ini").write_text("[mypy]\nstrict = true\n", encoding="utf-8")
+        strict = {"include": ["tests"], "typeCheckingMode": "strict"}
+        (project / "pyrightconfig.json").write_text(json.dumps(strict), encoding="utf-8")
+        quietly("importing from the wheel", [user, "-c", IMPORT_FROM_WHEEL, WHEEL_VENV], project)
+        say(f"  mypy --strict on {len(programs)} program(s) of tests/typing")
+        quietly("mypy", [user, "-m", "mypy", target], project, hide=project)
+        say("  pyright, strict, on the same")
+        quietly("pyright", [user, "-m", "pyright", "--pythonpath", user], project, hide=project)
+
+
+IMPORT_FROM_WHEEL: Final = """
+import importlib.util, pathlib, sys
+import telewire, telewire_spec, telewire_transports
+home = pathlib.Path(sys.argv[1]).resolve()
+for module in (telewire, telewire_spec, telewire_transports):
+    place = pathlib.Path(module.__file__).resolve()
+    if home not in place.parents:
+        sys.exit(f"{module.__name__} came from {place}, not from the wheel.")
+    if not (place.parent / "py.typed").exists():
+        sys.exit(f"{module.__name__} has no py.typed in the wheel, so its types would not be seen.")
+for name in telewire.__all__:
+    getattr(telewire, name)
+for name in ("transports", "spec", "tests"):
+    if importlib.util.find_spec(name):
+        sys.exit(f"The wheel should hold no package named {name}.")
+"""
+
+
+# --- the other commands --------------------------------------------------------------------------
+
+
+def refuse_arguments(command: str, arguments: Sequence[str]) -> None:
+    """Say that a command takes nothing, instead of dropping what was asked."""
+    if arguments:
+        raise Failed(f"{command} takes no arguments, got {' '.join(arguments)}")
+
+
+def run_script(level: str, script: str, arguments: Sequence[str]) -> int:
+    """Run one of the project's own programs in ``.venv``."""
+    if not (ROOT / script).exists():
+        raise Failed(f"{script} is not in this checkout")
+    python = ensure_installed(level)
+    say("running " + " ".join([script, *arguments]))
+    return call([python, ROOT / script, *arguments])
+
+
+def demo(arguments: Sequence[str]) -> int:
+    """Run the examples live, as a user would who has installed telewire and nothing else."""
+    python = ensure_installed("")
+    say("running telewire demo")
+    return call([python, "-m", "telewire", "demo", *arguments])
+
+
+def clean(arguments: Sequence[str]) -> int:
+    """Remove everything the other commands made."""
+    refuse_arguments("clean", arguments)
+    made = [VENV, WHEEL_VENV, BUILD, ROOT / "dist"]
+    made += [ROOT / name for name in (".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis")]
+    for place in ("telewire", "transports", "spec", "tests", "fuzz", "benchmarks", "examples", "scripts"):
+        made += (ROOT / place).rglob("__pycache__")
+    found = [folder for folder in made if folder.exists()]
+    for folder in found:
+        shutil.rmtree(folder)
+    say(f"removed {len(found)} folder(s)")
+    return 0
+
+
+COMMANDS: Final[dict[str, tuple[str, Callable[[Sequence[str]], int]]]] = {
+    "demo": ("run the examples live in the terminal", demo),
+    "test": ("run all tests with the coverage gate, or those named by pytest's arguments", run_tests),
+    "check": ("style, strict types, import contracts, and the wheel as users see it", check),
+    "bench": (
+        "compare with other ways to call across processes",
+        lambda arguments: run_script("test", "benchmarks/run.py", arguments),
+    ),
+    "mutants": (
+        "break the code on purpose and demand that a test notices",
+        lambda arguments: run_script("test", "tests/mutants/run.py", arguments),
+    ),
+    "fuzz": (
+        "feed the machine what nobody would send: fuzz [TARGET] [--seconds N]",
+        lambda arguments: run_script("test", "fuzz/run.py", arguments),
+    ),
+    "clean": ("remove the environments and all that was built", clean),
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; returns the exit status."""
+    if sys.version_info < (3, 11):  # noqa: UP036  # older Pythons reach this line
+        print(f"dev: telewire needs Python 3.11 or newer; this is {platform.python_version()}.")
+        return 2
+    listing = "\n".join(f"  {name:<8} {what}" for name, (what, _) in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="dev.py",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f"commands:\n{listing}",
+    )
+    parser.add_argument("command", choices=list(COMMANDS), metavar="command")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on to the command")
+    options = parser.parse_args(argv)
+    try:
+        return COMMANDS[options.command][1](options.arguments)
+    except Failed as failed:
+        say(f"FAILED: {failed}.")
+        return 1
+    except KeyboardInterrupt:
+        say("stopped")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
