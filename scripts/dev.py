@@ -154,7 +154,7 @@ def run_tests(arguments: Sequence[str]) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
     whole = not arguments
-    runner = ["-m", "coverage", "run", "-m", "pytest"] if whole else ["-m", "pytest"]
+    runner: list[str | Path] = ["-m", "coverage", "run", "-m", "pytest"] if whole else ["-m", "pytest"]
     say("running " + " ".join(["pytest", *arguments]) + (" with branch coverage" if whole else ""))
     status = call([python, *runner, f"--junitxml={report}", *arguments])
     if not report.exists():
@@ -163,7 +163,7 @@ def run_tests(arguments: Sequence[str]) -> int:
     allowed = tally.allowed_reasons(ROOT / "tests" / "allowed_skips.txt")
     problems = [f"pytest ended with exit status {status}"] if status else []
     problems += tally.unexpected_skips(seen, allowed)
-    if whole:
+    if whole and status in (0, 1):  # above that pytest did not get as far as running all tests
         print(tally.backend_line(seen), flush=True)
         problems += tally.backend_differences(seen)
         problems += uncovered(python)
@@ -179,9 +179,11 @@ def uncovered(python: Path) -> list[str]:
     total = quietly("coverage", [python, "-m", "coverage", "report", "--format=total", "--fail-under=0"])
     say(f"{total.strip()} % of all lines and branches are taken")
     for package in FULLY_COVERED:
-        command = [python, "-m", "coverage", "report", f"--include={package}/*", "--fail-under=100"]
         try:
-            quietly("coverage", command)
+            quietly(
+                "coverage",
+                [python, "-m", "coverage", "report", f"--include={package}/*", "--fail-under=100"],
+            )
         except Failed:
             problems.append(f"the tests do not take every branch of {package} (the table above says which)")
         else:
@@ -196,8 +198,12 @@ def check(arguments: Sequence[str]) -> int:
     """Style, types, contracts, and the types as a user's project sees them. All run, all report."""
     refuse_arguments("check", arguments)
     python = ensure_installed("dev")
-    own = [ROOT / "hatch_build.py", *sorted((ROOT / "scripts").glob("*.py")), ROOT / "tests/mutants/run.py"]
-    contracts = [program(VENV, "lint-imports"), "--cache-dir", BUILD / "import-linter"]
+    own: list[str | Path] = [
+        ROOT / "hatch_build.py",
+        *sorted((ROOT / "scripts").glob("*.py")),
+        ROOT / "tests/mutants/run.py",
+    ]
+    contracts: list[str | Path] = [program(VENV, "lint-imports"), "--cache-dir", BUILD / "import-linter"]
     steps: list[tuple[str, Callable[[], object]]] = [
         ("ruff check", lambda: quietly("ruff check", [python, "-m", "ruff", "check", "."])),
         ("ruff format", lambda: quietly("ruff format", [python, "-m", "ruff", "format", "--diff", "."])),
@@ -240,10 +246,10 @@ def check_wheel(python: Path) -> None:
     if installed_level(stamp) < 0:
         say(f"  installing what a user's project would have into {WHEEL_VENV.name}")
         # nodejs: pyright brings its own, so nothing but Python has to be on the machine.
-        wanted = [f"{wheel}[pydantic]", "mypy", "pyright[nodejs]"]
+        wanted = (f"{wheel}[pydantic]", "mypy", "pyright[nodejs]")
         quietly("pip install", [user, "-m", "pip", "install", "--quiet", *wanted])
-    fresh = ["--quiet", "--no-deps", "--force-reinstall", wheel]
-    quietly("pip install", [user, "-m", "pip", "install", *fresh])
+    fresh = ("--quiet", "--no-deps", "--force-reinstall")
+    quietly("pip install", [user, "-m", "pip", "install", *fresh, wheel])
     write_stamp(stamp, LEVELS[0])
 
     with tempfile.TemporaryDirectory(prefix="telewire-user-") as name:
