@@ -1,0 +1,144 @@
+"""Credit arithmetic: what one direction of a stream may carry, and the budget that grows it.
+
+One ledger for all units (TW-STR, credit): a frame of items costs its payload bytes, but at least
+``item_cost`` for each item; grants are absolute and monotone, so a repeated one changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import final
+
+__all__ = ["Budget", "ReceiveWindow", "SendWindow"]
+
+
+@final
+class SendWindow:
+    """What we may still spend on one half, by the peer's grants."""
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+    @property
+    def available(self) -> int:
+        """Credit not yet spent."""
+        return self.limit - self.used
+
+    def grant(self, limit: int) -> bool:
+        """Raise the limit; false where it was that high already."""
+        if limit <= self.limit:
+            return False
+        self.limit = limit
+        return True
+
+
+@final
+class Budget:
+    """Bytes that all grown windows and reassemblies of a connection share."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def take(self, size: int) -> bool:
+        """Reserve ``size`` bytes, or nothing."""
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+    def give(self, size: int) -> None:
+        """Return what was reserved."""
+        self.left += size
+
+
+@final
+class ReceiveWindow:
+    """What the peer may still send on one half, and what our application has consumed of it.
+
+    ``parts`` holds what is not yet consumed as (units, cost), in order of arrival; ``units`` is its sum. ``borrowed`` is
+    what this half holds of the budget: for a window grown beyond its initial size and for a large
+    payload whose remainder was granted in one step.
+    """
+
+    __slots__ = ("borrowed", "consumed", "limit", "loan", "parts", "received", "units", "window")
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.limit = window
+        self.received = 0
+        self.consumed = 0
+        self.parts: deque[tuple[int, int]] = deque()
+        self.units = 0
+        self.borrowed = 0
+        self.loan = 0
+
+    def receive(self, cost: int) -> bool:
+        """Charge an arriving frame; false where the peer had no credit for it."""
+        if self.received + cost > self.limit:
+            return False
+        self.received += cost
+        return True
+
+    def add(self, units: int, cost: int) -> None:
+        """Note units that now wait for the application."""
+        self.parts.append((units, cost))
+        self.units += units
+
+    def consume(self, units: int) -> bool:
+        """Take ``units`` off the parts, oldest first; false, unchanged, where fewer are waiting."""
+        if not 0 < units <= self.units:
+            return False
+        self.units -= units
+        while units:
+            count, cost = self.parts.popleft()
+            if units < count:
+                # Credit of a frame that is consumed in part returns in proportion.
+                share = cost * units // count
+                self.parts.appendleft((count - units, cost - share))
+                self.consumed += share
+                break
+            units -= count
+            self.consumed += cost
+        return True
+
+    def grow(self, window: int, budget: Budget) -> None:
+        """Enlarge the window to ``window`` if the budget has the difference."""
+        more = window - self.window
+        if more > 0 and budget.take(more):
+            self.window = window
+            self.borrowed += more
+
+    def grant(self) -> int | None:
+        """The new limit, where at least half a window has become free since the last one."""
+        limit = self.consumed + self.window
+        if limit - self.limit < self.window // 2:
+            return None
+        self.limit = limit
+        return limit
+
+    def lend(self, remainder: int, budget: Budget) -> bool:
+        """Grant the remainder of a large payload in one step; false where the budget is short."""
+        missing = self.received + remainder - self.limit
+        if missing > 0:
+            if not budget.take(missing):
+                return False
+            self.loan += missing
+            self.limit += missing
+        return True
+
+    def repay(self, budget: Budget) -> None:
+        """Return a loan once consumption has caught up with the limit it had raised."""
+        if self.loan and self.consumed + self.window >= self.limit:
+            budget.give(self.loan)
+            self.loan = 0
+
+    def release(self, budget: Budget) -> None:
+        """Return everything borrowed: the half is finished."""
+        budget.give(self.borrowed + self.loan)
+        self.borrowed = 0
+        self.loan = 0

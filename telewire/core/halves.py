@@ -1,0 +1,377 @@
+"""SendHalf and ReceiveHalf: the one flow machine under calls, items, bytes, messages and promises.
+
+A half owns its queue, its credit and its state. It holds no reference to the connection: it returns
+what should leave or what has arrived, and refuses by raising what the connection turns into a close.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, TypeAlias, final
+
+from telewire.core.flow import Budget, ReceiveWindow, SendWindow
+from telewire.core.states import HALF, HalfInput, HalfState, advance
+from telewire.errors import ErrorCode, RemoteProtocolError
+from telewire.limits import Limits
+from telewire.wire.codec import encode_frame, items_payload
+from telewire.wire.frames import (
+    Call,
+    Chunk,
+    Declaration,
+    End,
+    Error,
+    Extensions,
+    Flag,
+    Fragment,
+    FrameType,
+    Item,
+    Items,
+    Kind,
+    Reset,
+)
+
+if TYPE_CHECKING:
+    from telewire.core.ids import Numbers
+    from telewire.core.streams import Stream
+
+__all__ = ["Arrival", "Outgoing", "ReceiveHalf", "SendHalf"]
+
+MORE: Final = int(Flag.MORE)
+HEAD_BYTES: Final = 9
+
+PayloadFrame: TypeAlias = Call | End | Error | Item
+
+
+@final
+class Outgoing:
+    """A payload that waits for its turn: what its frame will say, and how far it has left."""
+
+    __slots__ = ("code", "declared", "extensions", "offset", "payload", "target", "type")
+
+    def __init__(
+        self,
+        type: FrameType,
+        payload: bytes,
+        declared: tuple[Stream, ...] = (),
+        *,
+        code: int = 0,
+        target: str | Stream = "",
+        extensions: Extensions | None = None,
+    ) -> None:
+        self.type = type
+        self.payload = payload
+        self.declared = declared
+        self.code = code
+        self.target = target
+        self.extensions = extensions
+        self.offset = 0
+
+
+@final
+class SendHalf:
+    """What we send on one stream: a queue, in order, cut into frames as turn and credit allow.
+
+    The queue holds bare ``bytes`` for small items, messages and chunks, and :class:`Outgoing` for
+    the rest. ``wanted`` notes that the application was told to wait; ``ready`` that the half stands
+    in the scheduler's ring, with ``deficit`` bytes of its turn left.
+    """
+
+    __slots__ = (
+        "_fragment",
+        "_item_cost",
+        "_large",
+        "deficit",
+        "outbox",
+        "queued",
+        "ready",
+        "state",
+        "stream",
+        "wanted",
+        "window",
+    )
+
+    def __init__(self, stream: Stream, peer: Limits) -> None:
+        self.stream = stream
+        self.state = HalfState.OPEN
+        self.window = SendWindow(peer.stream_window)
+        self.outbox: deque[bytes | Outgoing] = deque()
+        self.queued = 0
+        self.ready = False
+        self.deficit = 0
+        self.wanted = False
+        self._item_cost = peer.item_cost
+        self._fragment = peer.fragment_bytes
+        # A payload up to half a window always gets its credit once the receiver has consumed, since
+        # less than that can be consumed and not yet granted; a larger one asks by its first fragment.
+        self._large = min(peer.stream_window // 2, peer.fragment_bytes)
+
+    @property
+    def writable(self) -> bool:
+        """Whether one more item fits into the credit, after all that waits."""
+        return self.window.limit - self.window.used - self.queued >= self._item_cost
+
+    def move(self, signal: HalfInput) -> bool:
+        """Take a step of the table; false, unchanged, where it has no such row."""
+        state = advance(HALF, self.state, signal)
+        if state is None:
+            return False
+        self.state = state
+        return True
+
+    def queue_small(self, payload: bytes) -> None:
+        """Queue an item, a message or a chunk as it is."""
+        self.outbox.append(payload)
+        self.queued += max(len(payload), self._item_cost)
+
+    def is_small(self, payload: bytes) -> bool:
+        """Whether an item may share a frame with its neighbours."""
+        return len(payload) <= self._large - HEAD_BYTES
+
+    def queue(self, outgoing: Outgoing) -> None:
+        """Queue a payload that travels alone."""
+        self.outbox.append(outgoing)
+        self.queued += len(outgoing.payload)
+
+    def clear(self) -> list[Stream]:
+        """Drop what has not left; returns the streams that will now never be introduced."""
+        dropped = [stream for entry in self.outbox if type(entry) is Outgoing for stream in entry.declared]
+        self.outbox.clear()
+        self.queued = 0
+        return dropped
+
+    def emit(self, numbers: Numbers) -> tuple[bytes, Outgoing | None] | None:
+        """The next frame, encoded, and the payload that it completes, if it does.
+
+        None where nothing may leave now: no credit, nothing queued, or not introduced yet.
+        """
+        if not self.outbox:
+            return None
+        if self.stream.number is None:
+            if self.stream.kind is not Kind.CALL:
+                return None
+            self.stream.introduce(numbers)
+        head = self.outbox[0]
+        if type(head) is bytes:
+            encoded = self._emit_chunk(head) if self.stream.kind is Kind.BYTES else self._emit_items()
+            return None if encoded is None else (encoded, None)
+        assert isinstance(head, Outgoing)
+        return self._emit_payload(head, numbers)
+
+    def _emit_items(self) -> bytes | None:
+        available = self.window.available
+        room = min(available, self._fragment - HEAD_BYTES)
+        item_cost = self._item_cost
+        size = count = queued = 0
+        for entry in self.outbox:
+            if type(entry) is not bytes:
+                break
+            length = len(entry)
+            if (size + length > room and count) or max(size + length, item_cost * (count + 1)) > available:
+                break
+            size += length
+            count += 1
+            queued += length if length > item_cost else item_cost
+        if not count:
+            return None
+        popleft = self.outbox.popleft
+        items = [popleft() for _ in range(count)]
+        self.queued -= queued
+        self.window.used += max(size, item_cost * count)
+        return encode_frame(Items(self.stream.reference, 0, count, items_payload(items)))  # type: ignore[arg-type]
+
+    def _emit_chunk(self, head: bytes) -> bytes | None:
+        room = min(self.window.available, self._fragment)
+        if room < self._item_cost:
+            return None
+        self.outbox.popleft()
+        self.queued -= max(len(head), self._item_cost)
+        if len(head) > room:
+            rest = head[room:]
+            self.outbox.appendleft(rest)
+            self.queued += max(len(rest), self._item_cost)
+            head = head[:room]
+        self.window.used += max(len(head), self._item_cost)
+        return encode_frame(Chunk(self.stream.reference, 0, head))
+
+    def _emit_payload(self, head: Outgoing, numbers: Numbers) -> tuple[bytes, Outgoing | None] | None:
+        reference = self.stream.reference
+        if head.type is FrameType.RESET:
+            self.outbox.popleft()
+            self.queued -= len(head.payload)
+            return encode_frame(Reset(reference, head.code, head.payload)), head
+        size = len(head.payload)
+        part = self._part(head, size)
+        if part is None:
+            return None
+        whole = head.offset + part == size
+        self.window.used += charge(head.type is FrameType.ITEM, size, part, whole, self._item_cost)
+        payload = head.payload if part == size else head.payload[head.offset : head.offset + part]
+        flags = 0 if whole else MORE
+        declarations: tuple[Declaration, ...] = ()
+        if whole and head.declared:
+            declarations = tuple(stream.introduce(numbers) for stream in head.declared)
+        if head.offset:
+            frame = encode_frame(Fragment(reference, flags, payload, declarations))
+        else:
+            frame = encode_frame(self._first(head, reference, flags, size, payload, declarations))
+        self.queued -= part
+        if not whole:
+            head.offset += part
+            return frame, None
+        self.outbox.popleft()
+        return frame, head
+
+    def _part(self, head: Outgoing, size: int) -> int | None:
+        """How many bytes of the payload may leave now; None where it waits for credit."""
+        available = self.window.available
+        if head.offset:
+            return min(self._fragment, available, size - head.offset) or None
+        item = head.type is FrameType.ITEM
+        if not item and size <= self._item_cost:
+            return size
+        if size <= self._fragment and max(size, self._item_cost if item else 0) <= available:
+            return size
+        return min(self._fragment, available) if size > self._large <= available else None
+
+    def _first(
+        self,
+        head: Outgoing,
+        reference: int,
+        flags: int,
+        size: int,
+        payload: bytes,
+        declarations: tuple[Declaration, ...],
+    ) -> PayloadFrame:
+        if head.type is FrameType.CALL:
+            target = head.target if isinstance(head.target, str) else head.target.reference
+            return Call(reference, target, flags, size, payload, declarations, head.extensions)
+        if head.type is FrameType.END:
+            return End(reference, flags, size, payload, declarations)
+        if head.type is FrameType.ERROR:
+            return Error(reference, head.code, flags, size, payload, declarations)
+        return Item(reference, flags, size, payload, declarations)
+
+
+def charge(item: bool, size: int, part: int, whole: bool, item_cost: int) -> int:
+    """What a frame with ``part`` of a payload of ``size`` bytes costs (TW-STR, credit).
+
+    The last part of an item adds what it lacks to the least cost of an item. Ends, errors and
+    arguments of up to that size are free, so that an answer never waits for credit.
+    """
+    if item:
+        return part + item_cost - size if whole and size < item_cost else part
+    return 0 if size <= item_cost else part
+
+
+@final
+class Arrival:
+    """A payload as it arrives: its first frame, and all its bytes once it is whole."""
+
+    __slots__ = ("frame", "parts", "received")
+
+    def __init__(self, frame: PayloadFrame) -> None:
+        self.frame = frame
+        self.parts = [frame.payload]
+        self.received = len(frame.payload)
+
+    @property
+    def payload(self) -> bytes:
+        """All bytes that have arrived, in order."""
+        return self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
+
+
+@final
+class ReceiveHalf:
+    """What the peer sends on one stream: its credit, and the payload being put together."""
+
+    __slots__ = ("_item_cost", "arrival", "needs_loan", "state", "stream", "window")
+
+    def __init__(self, stream: Stream, ours: Limits) -> None:
+        self.stream = stream
+        self.state = HalfState.OPEN
+        self.window = ReceiveWindow(ours.stream_window)
+        self.arrival: Arrival | None = None
+        self.needs_loan = False
+        self._item_cost = ours.item_cost
+
+    def move(self, signal: HalfInput) -> bool:
+        """Take a step of the table; false, unchanged, where it has no such row."""
+        state = advance(HALF, self.state, signal)
+        if state is None:
+            return False
+        self.state = state
+        return True
+
+    def receive_items(self, frame: Items) -> None:
+        """Charge a frame of small items."""
+        cost = max(len(frame.payload), self._item_cost * frame.count)
+        self._receive(cost)
+        self.window.add(frame.count, cost)
+
+    def receive_chunk(self, frame: Chunk) -> None:
+        """Charge bytes; they are consumed by the byte."""
+        cost = max(len(frame.payload), self._item_cost)
+        self._receive(cost)
+        self.window.add(len(frame.payload), cost)
+
+    def receive_first(self, frame: PayloadFrame) -> Arrival | None:
+        """Charge the first frame of a payload; returns it where it is whole already."""
+        if self.arrival is not None:
+            if type(frame) is not Error:
+                raise RemoteProtocolError(
+                    f"Stream {self.stream.name} began another payload inside one that is incomplete.",
+                    ErrorCode.INVALID_STATE,
+                )
+            self.arrival = None
+        arrival = Arrival(frame)
+        return self._advance(arrival, len(frame.payload), not frame.flags & MORE)
+
+    def receive_fragment(self, frame: Fragment) -> Arrival | None:
+        """Charge the next part; returns the payload where it is whole now."""
+        arrival = self.arrival
+        if arrival is None:
+            raise RemoteProtocolError(
+                f"Stream {self.stream.name} sent a fragment of no payload.", ErrorCode.INVALID_STATE
+            )
+        self.arrival = None
+        arrival.parts.append(frame.payload)
+        arrival.received += len(frame.payload)
+        whole = not frame.flags & MORE
+        size = arrival.frame.size
+        if arrival.received > size or whole != (arrival.received == size):
+            raise RemoteProtocolError(
+                f"Stream {self.stream.name} declared a payload of {size} bytes and sent "
+                f"{arrival.received}{' as all of it' if whole else ' so far'}.",
+                ErrorCode.INVALID_FRAME,
+            )
+        return self._advance(arrival, len(frame.payload), whole)
+
+    def _advance(self, arrival: Arrival, part: int, whole: bool) -> Arrival | None:
+        frame = arrival.frame
+        item = type(frame) is Item
+        self._receive(charge(item, frame.size, part, whole, self._item_cost))
+        if not whole:
+            self.arrival = arrival
+            return None
+        if item:
+            self.window.add(1, max(frame.size, self._item_cost))
+        return arrival
+
+    def _receive(self, cost: int) -> None:
+        if not self.window.receive(cost):
+            raise RemoteProtocolError(
+                f"Stream {self.stream.name} spent {self.window.received + cost} of "
+                f"{self.window.limit} bytes of credit.",
+                ErrorCode.FLOW_CONTROL,
+            )
+
+    def remainder(self) -> int:
+        """What is missing of the payload being put together, in bytes."""
+        arrival = self.arrival
+        return 0 if arrival is None else arrival.frame.size - arrival.received
+
+    def release(self, budget: Budget) -> None:
+        """Give back all that was borrowed, and forget what was put together."""
+        self.arrival = None
+        self.needs_loan = False
+        self.window.release(budget)

@@ -1,0 +1,102 @@
+"""Scheduler: which frame leaves next.
+
+Control frames (ping, pong, grant, stop) go first, but at most ``CONTROL_BYTES`` of them before one
+data frame; then the halves with something to say take turns by bytes. A half that spent more than
+its turn waits until its deficit is made up, so one large fragment costs later turns; a half's first
+frame in the ring always leaves on its first turn, so calls start in the order they were made.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, final
+
+from telewire.wire.codec import encode_frame
+from telewire.wire.frames import Grant
+
+if TYPE_CHECKING:
+    from telewire.core.halves import Outgoing, ReceiveHalf, SendHalf
+    from telewire.core.ids import Numbers
+
+__all__ = ["CONTROL_BYTES", "QUANTUM_BYTES", "Scheduler"]
+
+CONTROL_BYTES: Final = 16 * 1024
+QUANTUM_BYTES: Final = 16 * 1024
+
+
+@final
+class Scheduler:
+    """The queue of control frames and the ring of halves that have data."""
+
+    __slots__ = ("_granted", "control", "ring")
+
+    def __init__(self) -> None:
+        self.control: deque[bytes | ReceiveHalf] = deque()
+        self.ring: deque[SendHalf] = deque()
+        self._granted: set[ReceiveHalf] = set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits that could leave."""
+        return not self.control and not self.ring
+
+    def add_control(self, encoded: bytes) -> None:
+        """Queue a frame that leaves ahead of data."""
+        self.control.append(encoded)
+
+    def add_grant(self, half: ReceiveHalf) -> None:
+        """Queue a grant of ``half``: it will say the limit that holds when it leaves."""
+        if half not in self._granted:
+            self._granted.add(half)
+            self.control.append(half)
+
+    def add(self, half: SendHalf) -> None:
+        """Put a half that has something to say into the ring."""
+        if not half.ready:
+            half.ready = True
+            self.ring.append(half)
+
+    def clear(self) -> None:
+        """Drop everything: the conversation is over."""
+        self.control.clear()
+        self._granted.clear()
+        for half in self.ring:
+            half.ready = False
+        self.ring.clear()
+
+    def next_control(self) -> bytes:
+        """The next control frame; there must be one."""
+        entry = self.control.popleft()
+        if isinstance(entry, bytes):
+            return entry
+        self._granted.discard(entry)
+        return encode_frame(Grant(entry.stream.reference, entry.window.limit))
+
+    def next_data(self, numbers: Numbers) -> tuple[SendHalf, bytes, Outgoing | None] | None:
+        """The next data frame, whose it is, and the payload that it completes, if it does."""
+        ring = self.ring
+        while ring:
+            half = ring[0]
+            if half.deficit <= 0:
+                half.deficit += QUANTUM_BYTES
+                if half.deficit <= 0:
+                    ring.rotate(-1)
+                    continue
+            emitted = half.emit(numbers)
+            if emitted is None:
+                self._leave(half)
+                continue
+            encoded, done = emitted
+            half.deficit -= len(encoded)
+            if not half.outbox:
+                self._leave(half)
+            elif half.deficit <= 0:
+                ring.rotate(-1)
+            return half, encoded, done
+        return None
+
+    def _leave(self, half: SendHalf) -> None:
+        self.ring.popleft()
+        half.ready = False
+        # What was overdrawn is still owed; what is left of a turn is not saved up.
+        half.deficit = min(half.deficit, 0)

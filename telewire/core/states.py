@@ -1,0 +1,240 @@
+"""All states and all transition tables of the protocol: the one place where they are written.
+
+Theory of operation
+===================
+
+A conversation is four kinds of small machines side by side, and this file holds every row of each:
+
+* the **connection** itself, which opens with a hello and ends with a close;
+* an **outgoing call**, as its caller sees it, and an **incoming call**, as its answerer sees it;
+* a **half**, one direction of a stream: every stream is made of them, whatever its unit, and its
+  sender and its receiver go through the same states.
+
+A row stands here only if it changes a state. What leaves the state as it is (an item on an open
+half, a second cancel) is a guard in the code. An input without a row is refused: a command raises
+:class:`~telewire.LocalProtocolError` and changes nothing, a frame of the peer closes the connection.
+
+The tables do not know which side we are. They drive the diagrams in ``spec/diagrams.md``, and
+tests walk every (state, input) pair of them.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final, TypeVar
+
+__all__ = [
+    "CONNECTION",
+    "HALF",
+    "INCOMING_CALL",
+    "OUTGOING_CALL",
+    "TABLES",
+    "ConnectionInput",
+    "ConnectionState",
+    "HalfInput",
+    "HalfState",
+    "IncomingInput",
+    "IncomingState",
+    "OutgoingInput",
+    "OutgoingState",
+    "advance",
+]
+
+
+class ConnectionState(Enum):
+    """Where the conversation as a whole stands."""
+
+    OPENING = "opening"
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class ConnectionInput(Enum):
+    """What moves a connection."""
+
+    HELLO_RECEIVED = "hello received"
+    CLOSE_COMMANDED = "close commanded"
+    CLOSE_EMITTED = "close emitted"
+    CLOSE_RECEIVED = "close received"
+    VIOLATED = "violated"
+    TRANSPORT_LOST = "transport lost"
+
+
+CONNECTION: Final[dict[ConnectionState, dict[ConnectionInput, ConnectionState]]] = {
+    ConnectionState.OPENING: {
+        ConnectionInput.HELLO_RECEIVED: ConnectionState.OPEN,
+        ConnectionInput.CLOSE_COMMANDED: ConnectionState.CLOSING,
+        ConnectionInput.CLOSE_RECEIVED: ConnectionState.CLOSED,
+        ConnectionInput.VIOLATED: ConnectionState.CLOSING,
+        ConnectionInput.TRANSPORT_LOST: ConnectionState.CLOSED,
+    },
+    ConnectionState.OPEN: {
+        ConnectionInput.CLOSE_COMMANDED: ConnectionState.CLOSING,
+        ConnectionInput.CLOSE_RECEIVED: ConnectionState.CLOSED,
+        ConnectionInput.VIOLATED: ConnectionState.CLOSING,
+        ConnectionInput.TRANSPORT_LOST: ConnectionState.CLOSED,
+    },
+    ConnectionState.CLOSING: {
+        ConnectionInput.CLOSE_EMITTED: ConnectionState.CLOSED,
+        ConnectionInput.TRANSPORT_LOST: ConnectionState.CLOSED,
+    },
+    ConnectionState.CLOSED: {},
+}
+
+
+class OutgoingState(Enum):
+    """A call as its caller sees it."""
+
+    QUEUED = "queued"
+    SENT = "sent"
+    CANCELLING = "cancelling"
+    ANSWERED = "answered"
+    OVER = "over"
+
+
+class OutgoingInput(Enum):
+    """What moves an outgoing call."""
+
+    EMITTED = "emitted"
+    CANCELLED = "cancelled"
+    ANSWER_RECEIVED = "answer received"
+    CLOSED = "closed"
+    RESET_RECEIVED = "reset received"
+    DRAINED = "drained"
+    LOST = "lost"
+
+
+OUTGOING_CALL: Final[dict[OutgoingState, dict[OutgoingInput, OutgoingState]]] = {
+    OutgoingState.QUEUED: {
+        OutgoingInput.EMITTED: OutgoingState.SENT,
+        OutgoingInput.CANCELLED: OutgoingState.OVER,
+        OutgoingInput.LOST: OutgoingState.OVER,
+    },
+    OutgoingState.SENT: {
+        OutgoingInput.CANCELLED: OutgoingState.CANCELLING,
+        OutgoingInput.ANSWER_RECEIVED: OutgoingState.ANSWERED,
+        OutgoingInput.LOST: OutgoingState.OVER,
+    },
+    OutgoingState.CANCELLING: {
+        OutgoingInput.ANSWER_RECEIVED: OutgoingState.OVER,
+        OutgoingInput.LOST: OutgoingState.OVER,
+    },
+    OutgoingState.ANSWERED: {
+        OutgoingInput.CLOSED: OutgoingState.OVER,
+        OutgoingInput.RESET_RECEIVED: OutgoingState.OVER,
+        OutgoingInput.DRAINED: OutgoingState.OVER,
+        OutgoingInput.LOST: OutgoingState.OVER,
+    },
+    OutgoingState.OVER: {},
+}
+
+
+class IncomingState(Enum):
+    """A call as its answerer sees it."""
+
+    RECEIVING = "receiving"
+    RUNNING = "running"
+    ANSWERING = "answering"
+    STOPPING = "stopping"
+    ANSWERED = "answered"
+    OVER = "over"
+
+
+class IncomingInput(Enum):
+    """What moves an incoming call."""
+
+    RECEIVED = "received"
+    REFUSED = "refused"
+    STOP_RECEIVED = "stop received"
+    ANSWER_COMMANDED = "answer commanded"
+    ANSWER_EMITTED = "answer emitted"
+    CLOSED = "closed"
+    DRAINED = "drained"
+    LOST = "lost"
+
+
+INCOMING_CALL: Final[dict[IncomingState, dict[IncomingInput, IncomingState]]] = {
+    IncomingState.RECEIVING: {
+        IncomingInput.RECEIVED: IncomingState.RUNNING,
+        IncomingInput.REFUSED: IncomingState.OVER,
+        IncomingInput.STOP_RECEIVED: IncomingState.OVER,
+        IncomingInput.LOST: IncomingState.OVER,
+    },
+    IncomingState.RUNNING: {
+        IncomingInput.STOP_RECEIVED: IncomingState.STOPPING,
+        IncomingInput.ANSWER_COMMANDED: IncomingState.ANSWERING,
+        IncomingInput.LOST: IncomingState.OVER,
+    },
+    # The answer waits for its turn. A stop replaces it: what was not delivered did not happen.
+    IncomingState.ANSWERING: {
+        IncomingInput.STOP_RECEIVED: IncomingState.STOPPING,
+        IncomingInput.ANSWER_EMITTED: IncomingState.ANSWERED,
+        IncomingInput.LOST: IncomingState.OVER,
+    },
+    # A cancelled call is still answered, once its body has ended, and is over with its answer.
+    IncomingState.STOPPING: {
+        IncomingInput.ANSWER_EMITTED: IncomingState.OVER,
+        IncomingInput.LOST: IncomingState.OVER,
+    },
+    IncomingState.ANSWERED: {
+        IncomingInput.STOP_RECEIVED: IncomingState.OVER,
+        IncomingInput.CLOSED: IncomingState.OVER,
+        IncomingInput.DRAINED: IncomingState.OVER,
+        IncomingInput.LOST: IncomingState.OVER,
+    },
+    IncomingState.OVER: {},
+}
+
+
+class HalfState(Enum):
+    """One direction of a stream, as its sender or its receiver sees it: the same machine."""
+
+    OPEN = "open"
+    ENDING = "ending"
+    ENDED = "ended"
+    RESET = "reset"
+    STOPPED = "stopped"
+
+
+class HalfInput(Enum):
+    """What moves a half: *end* and *reset* come from its sender, *stop* from its receiver."""
+
+    END = "end"
+    FLUSHED = "flushed"
+    RESET = "reset"
+    STOP = "stop"
+
+
+HALF: Final[dict[HalfState, dict[HalfInput, HalfState]]] = {
+    HalfState.OPEN: {
+        HalfInput.END: HalfState.ENDING,
+        HalfInput.RESET: HalfState.RESET,
+        HalfInput.STOP: HalfState.STOPPED,
+    },
+    # The end stands behind the items: at the sender until it is emitted, at the receiver until all
+    # before it is consumed. Until then both sides may still give up.
+    HalfState.ENDING: {
+        HalfInput.FLUSHED: HalfState.ENDED,
+        HalfInput.RESET: HalfState.RESET,
+        HalfInput.STOP: HalfState.STOPPED,
+    },
+    HalfState.ENDED: {},
+    HalfState.RESET: {},
+    HalfState.STOPPED: {},
+}
+
+TABLES: Final[dict[str, dict[Enum, dict[Enum, Enum]]]] = {
+    "connection": CONNECTION,  # type: ignore[dict-item]  # the diagrams read all tables alike
+    "outgoing call": OUTGOING_CALL,  # type: ignore[dict-item]
+    "incoming call": INCOMING_CALL,  # type: ignore[dict-item]
+    "half": HALF,  # type: ignore[dict-item]
+}
+
+State = TypeVar("State", bound=Enum)
+Input = TypeVar("Input", bound=Enum)
+
+
+def advance(table: dict[State, dict[Input, State]], state: State, signal: Input) -> State | None:
+    """The state after ``signal``, or None where the table has no such row: the input is refused."""
+    return table[state].get(signal)

@@ -1,0 +1,158 @@
+"""Stream and Call: the local handles of what is open, and who owns whom.
+
+A call owns every stream that crosses in its arguments, result, items or messages; when it is over,
+all of them end with it (TW-MOD, life). A handle has its number once the frame that introduces it
+has left or arrived.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+from telewire.core.states import (
+    INCOMING_CALL,
+    OUTGOING_CALL,
+    IncomingInput,
+    IncomingState,
+    OutgoingInput,
+    OutgoingState,
+    advance,
+)
+from telewire.wire.frames import Declaration, Kind
+
+if TYPE_CHECKING:
+    from telewire.core.halves import ReceiveHalf, SendHalf
+    from telewire.core.ids import Numbers
+
+__all__ = ["Call", "Stream"]
+
+
+class Stream:
+    """A handle: what the application names in commands and is told in events.
+
+    ``app`` is the application's to use; the core never looks at it. ``function`` is the exporter's
+    number of a function or channel: two handles with the same number are the same function.
+    """
+
+    __slots__ = (
+        "app",
+        "call",
+        "function",
+        "kind",
+        "mentions",
+        "number",
+        "opened_here",
+        "receive",
+        "reference",
+        "released",
+        "retired",
+        "send",
+    )
+
+    def __init__(
+        self,
+        kind: Kind,
+        opened_here: bool,
+        call: Call | None,
+        function: int | None = None,
+        number: int | None = None,
+    ) -> None:
+        self.kind = kind
+        self.opened_here = opened_here
+        self.call = call
+        self.function = function
+        self.number = number
+        # Only meaningful once there is a number; read in every frame, so kept and not computed.
+        self.reference = 0
+        if number is not None:
+            self.reference = number if opened_here else -1 - number
+        self.send: SendHalf | None = None
+        self.receive: ReceiveHalf | None = None
+        self.mentions = 0
+        self.released = False
+        self.retired = False
+        self.app: object = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} {self.kind.name.lower()}>"
+
+    @property
+    def name(self) -> str:
+        """How messages name the stream: whose it is and its number."""
+        side = "ours" if self.opened_here else "theirs"
+        return f"{side} {'(not yet sent)' if self.number is None else self.number}"
+
+    def introduce(self, numbers: Numbers) -> Declaration:
+        """Take the next number, in the frame that is being emitted."""
+        self.number = self.reference = numbers.take()
+        return Declaration(self.number, self.kind, self.function)
+
+
+@final
+class Call(Stream):
+    """A call, ours or the peer's: a stream that owns others."""
+
+    __slots__ = (
+        "argument_bytes",
+        "body",
+        "declared",
+        "incoming",
+        "outgoing",
+        "owned",
+        "placed",
+        "refused",
+        "settled",
+        "target",
+        "why",
+    )
+
+    def __init__(self, opened_here: bool, target: str | Stream, number: int | None = None) -> None:
+        super().__init__(Kind.CALL, opened_here, None, None, number)
+        self.target = target
+        self.outgoing = OutgoingState.QUEUED
+        self.incoming = IncomingState.RECEIVING
+        self.owned: dict[Stream, None] = {}
+        self.declared: tuple[Stream, ...] = ()
+        self.argument_bytes = 0
+        # It counts against the limit of open calls; the application still runs its body.
+        self.placed = False
+        self.body = False
+        # We answered it ourselves, ahead of the peer (ours) or of the application (the peer's).
+        self.settled = False
+        self.refused = False
+        self.why: tuple[int, bytes] = (0, b"")
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come of this call."""
+        if self.opened_here:
+            return self.outgoing is OutgoingState.OVER
+        return self.incoming is IncomingState.OVER
+
+    @property
+    def answered(self) -> bool:
+        """Whether the answer has arrived, or left."""
+        if self.opened_here:
+            return self.outgoing is OutgoingState.ANSWERED
+        return self.incoming is IncomingState.ANSWERED
+
+    @property
+    def timed(self) -> bool:
+        """Whether its deadline still matters."""
+        return not self.over
+
+    def move_outgoing(self, signal: OutgoingInput) -> bool:
+        """Take a step of the caller's table; false, unchanged, where it has no such row."""
+        state = advance(OUTGOING_CALL, self.outgoing, signal)
+        if state is None:
+            return False
+        self.outgoing = state
+        return True
+
+    def move_incoming(self, signal: IncomingInput) -> bool:
+        """Take a step of the answerer's table; false, unchanged, where it has no such row."""
+        state = advance(INCOMING_CALL, self.incoming, signal)
+        if state is None:
+            return False
+        self.incoming = state
+        return True
