@@ -1,0 +1,24 @@
+"""Transports of telewire: thin adapters that move batches and decide nothing about the protocol.
+
+``connect_websocket`` and ``serve_websocket`` carry batches over WebSocket, ``memory_transports``
+between two tasks of one process. Each is checked by :func:`telewire.testing.transports.check_transport`.
+"""
+
+from __future__ import annotations
+
+from telewire_transports.memory import MemoryLink, MemoryTransport, memory_transports
+from telewire_transports.urls import ParsedUrl, parse_url
+from telewire_transports.web_rules import WebRules
+from telewire_transports.websocket import WebSocketListener, connect_websocket, serve_websocket
+
+__all__ = [
+    "MemoryLink",
+    "MemoryTransport",
+    "ParsedUrl",
+    "WebRules",
+    "WebSocketListener",
+    "connect_websocket",
+    "memory_transports",
+    "parse_url",
+    "serve_websocket",
+]

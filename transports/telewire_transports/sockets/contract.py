@@ -1,0 +1,80 @@
+"""ByteLink, ByteHandler and Listener: what a byte stream offers and what it asks for.
+
+Both sides are plain callbacks on the loop's thread; a link never calls its handler from inside a
+call of the handler to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+__all__ = ["ByteHandler", "ByteLink", "LinkFactory", "Listener"]
+
+
+class ByteHandler(Protocol):
+    """Who takes the bytes of a link."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take some bytes, cut anywhere."""
+
+    def link_writable(self) -> None:
+        """Go on writing: little is left in the link's buffer."""
+
+    def link_lost(self, error: Exception | None) -> None:
+        """Learn, exactly once and last, that the link is gone: None after an end of file or a close."""
+
+
+class ByteLink(Protocol):
+    """One reliable byte stream each way."""
+
+    handler: ByteHandler
+    """Who takes the bytes from now on; a handshake sets its successor here."""
+
+    @property
+    def peer(self) -> str | None:
+        """Address and port of the other side, where there is one."""
+
+    @property
+    def local_port(self) -> int:
+        """The port on this side."""
+
+    @property
+    def tls(self) -> bool:
+        """Whether the bytes are encrypted."""
+
+    @property
+    def writable(self) -> bool:
+        """False while what waits here is above the high-water mark; then ``link_writable`` follows."""
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes; never waits. On a closed or dead link this does nothing."""
+
+    def writelines(self, pieces: Sequence[bytes]) -> None:
+        """Queue several pieces with one call, in order."""
+
+    def close(self, *, within: float, drain: bool = False) -> None:
+        """Send what is queued, then close, in at most ``within`` seconds; ``link_lost`` follows.
+
+        Nothing more is delivered. With ``drain`` only the sending half is shut (where there is no
+        TLS), and what still arrives is thrown away until the peer has closed too: closing on unread
+        bytes would send a reset, which takes back what was just sent.
+        """
+
+    def abort(self) -> None:
+        """Close at once and drop what is queued; ``link_lost`` follows."""
+
+
+LinkFactory: TypeAlias = Callable[[ByteLink], ByteHandler]
+"""Called once with each new link; gives back who handles its bytes."""
+
+
+class Listener(Protocol):
+    """Something that accepts connections."""
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+
+    async def aclose(self) -> None:
+        """Accept no more; what was accepted and is in use stays."""

@@ -1,0 +1,143 @@
+"""Byte links on asyncio: a Protocol that is called, no stream that is awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import cast, final
+
+from telewire_transports.sockets.contract import ByteHandler, LinkFactory
+from telewire_transports.sockets.tuning import FLUSH_SECONDS, HIGH_WATER, LOW_WATER, address, tune
+
+__all__ = ["AsyncioLink", "AsyncioListener", "listen", "open_link"]
+
+
+@final
+class AsyncioLink(asyncio.Protocol):
+    """A :class:`ByteLink` over an asyncio transport."""
+
+    handler: ByteHandler
+
+    def __init__(self, factory: LinkFactory) -> None:
+        self._factory = factory
+        self._loop = asyncio.get_running_loop()
+        self._closing = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self.writable = True
+        self.peer: str | None = None
+        self.local_port = 0
+        self.tls = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport and make the handler."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
+        self.peer = address(transport.get_extra_info("peername"))
+        self.local_port = (transport.get_extra_info("sockname") or ("", 0))[1]
+        self.tls = transport.get_extra_info("ssl_object") is not None
+        plain = transport.get_extra_info("socket")
+        if plain is not None:
+            tune(plain.setsockopt)
+        self.handler = self._factory(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on some bytes, unless we have closed."""
+        if not self._closing:
+            self.handler.data_received(data)
+
+    def eof_received(self) -> None:
+        """Answer an end of file with ours, once what is queued has left."""
+        self.close(within=FLUSH_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Report the loss."""
+        self._closing = True
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self.handler.link_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Note that the high-water mark is passed; asyncio calls this inside of write."""
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        """Report later: under TLS, asyncio may call this inside of write too."""
+        self.writable = True
+        self._loop.call_soon(self._resumed)
+
+    def _resumed(self) -> None:
+        if self.writable and not self._closing:
+            self.handler.link_writable()
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes."""
+        if not self._closing:
+            self._transport.write(data)
+
+    def writelines(self, pieces: Sequence[bytes]) -> None:
+        """Queue several pieces in one write: joining them costs less than a second system call."""
+        if not self._closing:
+            self._transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def close(self, *, within: float, drain: bool = False) -> None:
+        """Send what is queued, then close."""
+        if self._closing:
+            return
+        self._closing = True
+        self._deadline = self._loop.call_later(within, self._transport.abort)
+        if drain and self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._closing = True
+        self._transport.abort()
+
+
+@final
+class AsyncioListener:
+    """The servers of one port, one for each address."""
+
+    def __init__(self, port: int, servers: list[asyncio.Server]) -> None:
+        self.port = port
+        self._servers = servers
+
+    async def aclose(self) -> None:
+        """Accept no more. Links live on, so this does not wait for them as wait_closed would."""
+        for server in self._servers:
+            server.close()
+        await asyncio.sleep(0)
+
+
+async def open_link(
+    host: str, port: int, factory: LinkFactory, ssl_context: ssl.SSLContext | None
+) -> AsyncioLink:
+    """Connect; raises OSError."""
+    _, link = await asyncio.get_running_loop().create_connection(
+        lambda: AsyncioLink(factory), host, port, ssl=ssl_context
+    )
+    return link
+
+
+async def listen(
+    sockets: list[socket.socket],
+    factory: LinkFactory,
+    ssl_context: ssl.SSLContext | None,
+    handshake_timeout: float,
+) -> AsyncioListener:
+    """Accept links on sockets that are bound."""
+    loop = asyncio.get_running_loop()
+    servers = [
+        await loop.create_server(
+            lambda: AsyncioLink(factory),
+            sock=plain,
+            ssl=ssl_context,
+            ssl_handshake_timeout=None if ssl_context is None else handshake_timeout,
+        )
+        for plain in sockets
+    ]
+    return AsyncioListener(int(sockets[0].getsockname()[1]), servers)
