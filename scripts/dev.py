@@ -259,7 +259,7 @@ def check_wheel(python: Path) -> None:
         (project / "mypy.ini").write_text("[mypy]\nstrict = true\n", encoding="utf-8")
         strict = {"include": ["tests"], "typeCheckingMode": "strict"}
         (project / "pyrightconfig.json").write_text(json.dumps(strict), encoding="utf-8")
-        quietly("importing from the wheel", [user, "-c", IMPORT_FROM_WHEEL, WHEEL_VENV], project)
+        quietly("importing from the wheel", [user, "-I", "-c", IMPORT_FROM_WHEEL, WHEEL_VENV], project)
         say(f"  mypy --strict on {len(programs)} program(s) of tests/typing")
         quietly("mypy", [user, "-m", "mypy", target], project, hide=project)
         say("  pyright, strict, on the same")

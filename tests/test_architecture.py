@@ -112,7 +112,7 @@ def test_sans_io_modules_import_only_pure_ones(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "layer"),
     [
-        ("asyncio", "core"),
+        ("asyncio.events", "core"),
         ("time", "core"),
         ("random", "wire"),
         ("cbor2", "core"),
