@@ -37,6 +37,7 @@ PURE = {
     "math",
     "operator",
     "re",
+    "reprlib",
     "string",
     "struct",
     "types",
