@@ -1,0 +1,105 @@
+"""cbor2 in strict mode: one whole item, bounded depth, and every failure as a RemoteProtocolError."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Iterator, Mapping
+from io import BytesIO
+from typing import Any, Final, NoReturn, TypeAlias
+
+import cbor2
+
+from telewire.errors import ErrorCode, RemoteProtocolError
+
+__all__ = ["CBOR2_TAGS", "TagDecoder", "load_strict", "refuse_tag", "refuse_unknown_tag", "refusing", "show"]
+
+# Any: the content of a tag is whatever the peer put there, and the decoder decides what it becomes.
+TagDecoder: TypeAlias = Callable[[Any, bool], Any]
+
+# Every tag that cbor2 decodes by itself. cbor2 has no allow-list, so each one that we do not take
+# is overridden; a test walks all small tags and fails when a new cbor2 learns another.
+CBOR2_TAGS: Final = frozenset(
+    {0, 1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799}
+)
+
+_shorten: Final = reprlib.Repr()
+_shorten.maxstring = _shorten.maxother = 60
+_shorten.maxlevel = 2
+
+
+def show(value: object) -> str:
+    """Return a short, escaped text of a value for error messages, whatever its size."""
+    if type(value) is int and value.bit_length() > 128:
+        return f"an integer of {value.bit_length()} bits"
+    return _shorten.repr(value)
+
+
+def refuse_tag(tag: int) -> NoReturn:
+    """Raise: this tag has no place here (TW-VAL-002)."""
+    raise RemoteProtocolError(
+        f"Tag {tag} is not allowed here; spec/registries/tags.csv lists the tags that are.",
+        ErrorCode.FORBIDDEN_TAG,
+    )
+
+
+def refusing(tag: int) -> TagDecoder:
+    """Return a decoder for ``semantic_decoders`` that refuses ``tag``."""
+    return lambda content, immutable: refuse_tag(tag)
+
+
+def refuse_unknown_tag(tag: cbor2.CBORTag, immutable: bool) -> NoReturn:
+    """Refuse, as ``tag_hook``, every tag that cbor2 does not know."""
+    refuse_tag(tag.tag)
+
+
+def load_strict(
+    data: bytes, what: str, max_depth: int, decoders: Mapping[int, TagDecoder], malformed: ErrorCode
+) -> object:
+    """Decode exactly one item that fills ``data``.
+
+    ``what`` names the data in messages, ``malformed`` is the code for all that has no code of its own.
+    Raises RemoteProtocolError and nothing else, for any bytes.
+    """
+    file = BytesIO(data)
+    try:
+        value: object = cbor2.load(
+            file,
+            max_depth=max_depth,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            tag_hook=refuse_unknown_tag,
+            semantic_decoders=decoders,
+        )
+    except cbor2.CBORDecodeError as error:
+        raise _translate(error, what, max_depth, malformed) from error
+    if file.tell() != len(data):
+        raise RemoteProtocolError(
+            f"The {what} ends at byte {file.tell()}, but {len(data)} bytes came; send one data item, whole.",
+            malformed,
+        )
+    return value
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what caused it: cbor2 wraps what a decoder of ours raises."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _translate(error: Exception, what: str, max_depth: int, malformed: ErrorCode) -> RemoteProtocolError:
+    """Turn an error of cbor2 into ours. The only place that knows cbor2's texts (pinned by a test)."""
+    for cause in _causes(error):
+        if isinstance(cause, RemoteProtocolError):
+            return cause
+        text = str(cause)
+        if text.startswith("maximum container nesting depth"):
+            return RemoteProtocolError(
+                f"The {what} nests deeper than {max_depth} levels; send flatter data.",
+                ErrorCode.NESTING_TOO_DEEP,
+            )
+        if "Duplicate map key" in text:
+            return RemoteProtocolError(
+                f"A map in the {what} has the same key twice; send each key once.", ErrorCode.DUPLICATE_KEY
+            )
+    return RemoteProtocolError(f"The {what} cannot be decoded: {str(error)[:160]}.", malformed)
