@@ -1,0 +1,91 @@
+"""Every bound of one connection in one frozen record, each with the attack it stops.
+
+Bounds that the peer must know travel in the hello under the number in ``ADVERTISED``
+(registry: ``spec/registries/limits.csv``); the others are enforced where they stand.
+Byte counts are bytes, times are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["ADVERTISED", "Limits"]
+
+KIB: Final = 1024
+MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one connection accepts and how long it waits. Being at a bound works, one beyond does not."""
+
+    fragment_bytes: int = 64 * KIB
+    """Payload bytes in one frame: a small call behind a large one leaves within two frames."""
+    batch_bytes: int = 256 * KIB
+    """One batch, encoded: bounds what a decoder is given at once."""
+    batch_frames: int = 16 * KIB
+    """Frames in one batch: a batch of one-byte frames must not cost more than it weighs."""
+    message_bytes: int = 16 * MIB
+    """One payload, reassembled: a declared length alone must not reserve memory."""
+    stream_window: int = 64 * KIB
+    """Initial credit of each half of a stream: what a peer can make us hold unread, per stream."""
+    stream_window_read: int = 1 * MIB
+    """Window of a stream once its consumer has read from it; taken from the session budget."""
+    item_cost: int = 256
+    """Least cost of an item: floods of tiny items must not cost more memory than credit."""
+    session_budget: int = 64 * MIB
+    """Grown windows and reassembly together: bounds one session beyond its initial credit."""
+    open_calls: int = 1_000
+    """Calls not over, as answerer: rapid call-and-cancel is bounded without a clock."""
+    queued_calls: int = 10_000
+    """Calls waiting locally for the peer's ``open_calls``; then ``ResourceExhausted``."""
+    open_streams: int = 10_000
+    """Streams of every kind the peer may have declared to us and not ended."""
+    credited_streams: int = 1_000
+    """Of these, streams with items, bytes or messages: each costs its initial credit."""
+    references: int = 1_000
+    """Streams declared by one payload."""
+    argument_bytes: int = 64 * MIB
+    """Argument bytes of calls not yet answered; calls beyond are refused."""
+    replay_bytes: int = 64 * MIB
+    """Frames kept for a resume, not yet acknowledged."""
+    nesting: int = 64
+    """Depth of a value: recursion in decoders must be bounded."""
+    name_bytes: int = 1 * KIB
+    """The name of a function."""
+    metadata_bytes: int = 8 * KIB
+    """The extension map of one frame, metadata included, encoded."""
+    reason_bytes: int = 16 * KIB
+    """The value of a stop or reset, encoded: these leave ahead of data."""
+    unanswered_pings: int = 4
+    """Pings of the peer waiting for their pong: a ping flood must not fill our output."""
+    hello_seconds: float = 10.0
+    """A transport without a hello after this time is closed: idle sockets are not free."""
+    idle_seconds: float = 15.0
+    """Silence after which a ping leaves."""
+    dead_seconds: float = 30.0
+    """Silence, of any byte, after which the peer is taken for dead."""
+    cleanup_seconds: float = 5.0
+    """How long a cancelled body may clean up before its outcome is unknown."""
+
+
+ADVERTISED: Final[dict[int, str]] = {
+    0: "fragment_bytes",
+    1: "batch_bytes",
+    2: "message_bytes",
+    3: "stream_window",
+    4: "open_calls",
+    5: "open_streams",
+    6: "credited_streams",
+    7: "references",
+    8: "argument_bytes",
+    9: "replay_bytes",
+    10: "nesting",
+    11: "name_bytes",
+    12: "metadata_bytes",
+    13: "reason_bytes",
+    14: "batch_frames",
+    15: "item_cost",
+}
+"""Number in the hello → field of :class:`Limits`."""
