@@ -1,0 +1,203 @@
+"""Payloads → values: strict, and with an allow-list of tags, since the bytes are anybody's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from ipaddress import IPv4Address, IPv6Address
+from itertools import chain
+from typing import Any, Final, NoReturn
+
+import cbor2
+
+from telewire.errors import ErrorCode, RemoteProtocolError
+from telewire.wire import tags
+from telewire.wire.strict import CBOR2_TAGS, TagDecoder, load_strict, refusing, show
+
+__all__ = ["decode_items", "decode_value"]
+
+_MALFORMED: Final = ErrorCode.MALFORMED_VALUE
+
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_LOCAL: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?", re.ASCII)
+_TIME: Final = re.compile(r"\d\d:\d\d:\d\d(\.\d{6})?([+-]\d\d:\d\d(:\d\d(\.\d{6})?)?)?", re.ASCII)
+_DECIMAL_TEXT: Final = re.compile(r"-?NaN|-?Infinity|-0E[+-]\d{1,6}", re.ASCII)
+
+# Heads of undefined and of unassigned simple values. Text and floats may hold these bytes too, so a
+# hit only says that it is worth looking.
+_unassigned_heads = re.compile(rb"[\xe0-\xf3\xf7\xf8]").search
+_UNASSIGNED: Final = frozenset({cbor2.CBORSimpleValue, type(cbor2.undefined)})
+_SCALARS: Final = frozenset({int, str, float, bool, type(None), bytes})
+
+
+def decode_value(payload: bytes, references: Sequence[object] = ()) -> object:
+    """Return the value that ``payload`` carries (TW-VAL-001).
+
+    ``references[i]`` is put where the payload refers to declaration ``i``. Each must be used.
+
+    Raises RemoteProtocolError, and nothing else for any bytes, with the code NESTING_TOO_DEEP,
+    DUPLICATE_KEY, FORBIDDEN_TAG or, for all other faults, MALFORMED_VALUE. The fault is the payload's,
+    not the connection's: reset what it introduced.
+    """
+    if not references:
+        value = load_strict(payload, "value", tags.NESTING, _DECODERS, _MALFORMED)
+    else:
+        used: set[int] = set()
+
+        def refer(index: Any, immutable: bool) -> object:
+            if type(index) is not int or not 0 <= index < len(references):
+                _refuse(f"The value refers to declaration {show(index)}; {len(references)} came with it")
+            used.add(index)
+            return references[index]
+
+        decoders = {**_DECODERS, tags.TAG_REFERENCE: refer}
+        value = load_strict(payload, "value", tags.NESTING, decoders, _MALFORMED)
+        if len(used) != len(references):
+            unused = min(set(range(len(references))) - used)
+            _refuse(f"The value came with {len(references)} declarations, but does not use number {unused}")
+    if _unassigned_heads(payload):
+        _check_assigned(value, references)
+    return value
+
+
+def decode_items(payload: bytes, count: int) -> list[object]:
+    """Return the ``count`` values of an ITEMS payload, which hold no references (TW-FRM-042).
+
+    Raises RemoteProtocolError like :func:`decode_value`, also when the payload is no array of
+    exactly ``count`` values.
+    """
+    # The array is not part of the values, so it does not count as one of their levels.
+    items = load_strict(payload, "array of items", tags.NESTING + 1, _DECODERS, _MALFORMED)
+    if type(items) is not list or len(items) != count:
+        _refuse(f"An array of {count} items was announced, but not sent: {show(items)}")
+    if _unassigned_heads(payload):
+        _check_assigned(items, ())
+    return items
+
+
+def _refuse(problem: str) -> NoReturn:
+    raise RemoteProtocolError(f"{problem}.", _MALFORMED)
+
+
+def _check_assigned(value: object, references: Sequence[object]) -> None:
+    """Refuse undefined and unassigned simple values anywhere in a decoded value (TW-VAL-006)."""
+    foreign = {id(reference) for reference in references}  # Not the payload's: not looked into.
+    level: list[Any] = [value]
+    while level:
+        if not _UNASSIGNED.isdisjoint(map(type, level)):
+            _refuse("The value contains undefined or an unassigned simple value; send null")
+        level = [part for part in level if type(part) in _CONTAINERS and id(part) not in foreign]
+        maps = [part for part in level if type(part) in _MAPS]
+        values = chain.from_iterable([part.values() for part in maps])
+        level = [part for part in chain(chain.from_iterable(level), values) if type(part) not in _SCALARS]
+
+
+_MAPS: Final = frozenset({dict, cbor2.frozendict})
+_CONTAINERS: Final = _MAPS | {list, tuple, set, frozenset}
+
+
+# ---- one function for each tag: content and "must be hashable" in, value out ------------------------
+# Any: the content is what the peer put under the tag. What Python refuses (a 30th of February) raises
+# ValueError, which cbor2 wraps and load_strict turns into MALFORMED_VALUE.
+
+
+def _positive_bignum(content: Any, immutable: bool) -> int:
+    if type(content) is not bytes or len(content) > tags.MAX_BIGNUM_BYTES:
+        _refuse(f"A big integer is a byte string of at most {tags.MAX_BIGNUM_BYTES} bytes")
+    return int.from_bytes(content, "big")
+
+
+def _negative_bignum(content: Any, immutable: bool) -> int:
+    return ~_positive_bignum(content, immutable)
+
+
+def _integers(content: Any, count: int, what: str) -> list[int]:
+    if isinstance(content, (list, tuple)) and [type(number) for number in content] == [int] * count:
+        return list(content)
+    _refuse(f"{what} is an array of {count} integers")
+
+
+def _decimal(content: Any, immutable: bool) -> Decimal:
+    exponent, mantissa = _integers(content, 2, "A decimal")
+    if abs(exponent) > tags.MAX_EXPONENT:
+        _refuse(f"The exponent of a decimal is {show(exponent)}; at most {tags.MAX_EXPONENT} is accepted")
+    # By its digits: arithmetic would round to the precision of the current context.
+    sign, digits, _ = Decimal(mantissa).as_tuple()
+    return Decimal((sign, digits, exponent))
+
+
+def _decimal_text(content: Any, immutable: bool) -> Decimal:
+    return Decimal(
+        _match(_DECIMAL_TEXT, content, "A special decimal is NaN, Infinity or -0E and an exponent")
+    )
+
+
+def _fraction(content: Any, immutable: bool) -> Fraction:
+    numerator, denominator = _integers(content, 2, "A rational")
+    if denominator < 1:
+        _refuse("The denominator of a rational is at least 1")
+    return Fraction(numerator, denominator)
+
+
+def _ipv4(content: Any, immutable: bool) -> IPv4Address:
+    if type(content) is not bytes or len(content) != 4:
+        _refuse(f"An IPv4 address is 4 bytes, not {show(content)}")
+    return IPv4Address(content)
+
+
+def _ipv6(content: Any, immutable: bool) -> IPv6Address:
+    if type(content) is not bytes or len(content) != 16:
+        _refuse(f"An IPv6 address is 16 bytes, not {show(content)}")
+    return IPv6Address(content)
+
+
+def _match(pattern: re.Pattern[str], content: Any, rule: str) -> str:
+    if type(content) is not str or not pattern.fullmatch(content):
+        _refuse(f"{rule}, not {show(content)}")
+    return content
+
+
+def _date(content: Any, immutable: bool) -> date:
+    return date.fromisoformat(_match(_DATE, content, "A date reads YYYY-MM-DD"))
+
+
+def _local_datetime(content: Any, immutable: bool) -> datetime:
+    rule = "A date and time without offset reads YYYY-MM-DDThh:mm:ss, with six decimals or none"
+    return datetime.fromisoformat(_match(_LOCAL, content, rule))
+
+
+def _time(content: Any, immutable: bool) -> time:
+    rule = "A time reads hh:mm:ss, with six decimals or none, and may have an offset"
+    return time.fromisoformat(_match(_TIME, content, rule))
+
+
+def _timedelta(content: Any, immutable: bool) -> timedelta:
+    days, seconds, microseconds = _integers(content, 3, "A duration")
+    if not (abs(days) <= 999_999_999 and 0 <= seconds < 86_400 and 0 <= microseconds < 1_000_000):
+        _refuse("A duration is days, seconds of less than a day and microseconds of less than a second")
+    return timedelta(days, seconds, microseconds)
+
+
+def _undeclared(content: Any, immutable: bool) -> NoReturn:
+    _refuse(f"The value refers to declaration {show(content)}, but none came with it")
+
+
+# Tags 0 (date and time), 37 (UUID) and 258 (set) are decoded by cbor2 as we want them.
+_DECODERS: Final[dict[int, TagDecoder]] = {
+    **{tag: refusing(tag) for tag in CBOR2_TAGS - tags.ALLOWED_TAGS},
+    tags.TAG_POSITIVE_BIGNUM: _positive_bignum,
+    tags.TAG_NEGATIVE_BIGNUM: _negative_bignum,
+    tags.TAG_DECIMAL: _decimal,
+    tags.TAG_RATIONAL: _fraction,
+    tags.TAG_IPV4: _ipv4,
+    tags.TAG_IPV6: _ipv6,
+    tags.TAG_DATE: _date,
+    tags.TAG_REFERENCE: _undeclared,
+    tags.TAG_LOCAL_DATETIME: _local_datetime,
+    tags.TAG_TIME: _time,
+    tags.TAG_TIMEDELTA: _timedelta,
+    tags.TAG_DECIMAL_TEXT: _decimal_text,
+}
