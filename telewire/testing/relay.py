@@ -13,7 +13,7 @@ import anyio.abc
 
 __all__ = ["Relay", "open_relay"]
 
-_SMALL_BUFFER: Final = 16 * 1024
+_BUFFER: Final = 128 * 1024
 _CHUNK: Final = 64 * 1024
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
@@ -56,7 +56,7 @@ class Relay:
             for stream in (client, server):
                 plain = stream.extra(anyio.abc.SocketAttribute.raw_socket)
                 # The less the system holds for us, the sooner a hold is felt.
-                plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
             with self._scope:
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._pass_on, client, server)
@@ -84,9 +84,15 @@ async def open_relay(host: str, port: int) -> AsyncIterator[Relay]:
     relay = Relay((host, port))
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     relay.port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    failure: BaseException | None = None
     async with listener, anyio.create_task_group() as group:
         group.start_soon(relay.serve, listener)
         try:
             yield relay
+        except Exception as error:
+            # Raised below, since the group would wrap what the caller's block has raised.
+            failure = error
         finally:
             group.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

@@ -96,7 +96,6 @@ class WebSocketTransport:
         """Report the end, with the first reason there was."""
         if self._timer is not None:
             self._timer.cancel()
-        self._aborted = True
         reason = self._error or self._frames.failure
         if reason is None and self._aborted:
             reason = NetworkError("The connection was aborted on this side.")
@@ -106,4 +105,5 @@ class WebSocketTransport:
                 + (f": {error}." if error is not None and str(error) else ".")
             )
             reason.__cause__ = error
+        self._aborted = True
         self.handler.transport_lost(reason)
