@@ -34,17 +34,23 @@ from telewire.limits import Limits
 
 if TYPE_CHECKING:
     from telewire.core.connection import Connection
+    from telewire.runtime.call import Call
+    from telewire.runtime.client import Client, Remote, with_options
     from telewire.runtime.context import Context, get_context
-    from telewire.runtime.service import Return, Service
+    from telewire.runtime.iterator import RemoteIterator
+    from telewire.runtime.producer import Return
+    from telewire.runtime.service import Service
     from telewire.runtime.transport import Request
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "Abort",
+    "Call",
     "CallCancelled",
     "CancelOutcome",
     "ChannelClosed",
+    "Client",
     "Connection",
     "Context",
     "DeadlineExceeded",
@@ -56,7 +62,9 @@ __all__ = [
     "NetworkError",
     "ProtocolError",
     "ReferenceReleased",
+    "Remote",
     "RemoteError",
+    "RemoteIterator",
     "RemoteProtocolError",
     "Request",
     "ResourceExhausted",
@@ -66,16 +74,22 @@ __all__ = [
     "TelewireError",
     "TransportUnsuitable",
     "get_context",
+    "with_options",
 ]
 
 # Name → module. The same names stand under TYPE_CHECKING above; a test compares the two.
 _LAZY: Final = {
+    "Call": "telewire.runtime.call",
+    "Client": "telewire.runtime.client",
     "Connection": "telewire.core.connection",
     "Context": "telewire.runtime.context",
+    "Remote": "telewire.runtime.client",
+    "RemoteIterator": "telewire.runtime.iterator",
     "Request": "telewire.runtime.transport",
-    "Return": "telewire.runtime.service",
+    "Return": "telewire.runtime.producer",
     "Service": "telewire.runtime.service",
     "get_context": "telewire.runtime.context",
+    "with_options": "telewire.runtime.client",
 }
 
 

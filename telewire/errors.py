@@ -116,6 +116,8 @@ class Abort(TelewireError):
     def __init__(self, value: Any = None) -> None:
         super().__init__(value)
         self.value = value
+        # The connection it arrived on, if it did: let through, it does not cross to another one.
+        self.received_on: object = None
 
     def __str__(self) -> str:
         if self.value is None:

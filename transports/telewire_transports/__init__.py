@@ -1,11 +1,12 @@
 """Transports of telewire: thin adapters that move batches and decide nothing about the protocol.
 
-``connect_websocket`` and ``serve_websocket`` carry batches over WebSocket, ``memory_transports``
+``connect`` and ``serve`` are what most programs need. ``connect_websocket`` and ``serve_websocket`` carry batches over WebSocket, ``memory_transports``
 between two tasks of one process. Each is checked by :func:`telewire.testing.transports.check_transport`.
 """
 
 from __future__ import annotations
 
+from telewire_transports.connecting import connect, serve
 from telewire_transports.memory import MemoryLink, MemoryTransport, memory_transports
 from telewire_transports.urls import ParsedUrl, parse_url
 from telewire_transports.web_rules import WebRules
@@ -17,8 +18,10 @@ __all__ = [
     "ParsedUrl",
     "WebRules",
     "WebSocketListener",
+    "connect",
     "connect_websocket",
     "memory_transports",
     "parse_url",
+    "serve",
     "serve_websocket",
 ]

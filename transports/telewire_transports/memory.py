@@ -8,14 +8,18 @@ bounded buffer, as if a network were between. A :class:`MemoryLink` can be that 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from typing import Final, final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, final
 
 from telewire.errors import NetworkError
+from telewire.limits import Limits
 from telewire.runtime.backend import Backend, current_backend
-from telewire.runtime.transport import AcceptTransport, Request, TransportHandler
+from telewire.runtime.client import Client
+from telewire.runtime.server import Server
+from telewire.runtime.service import Service
+from telewire.runtime.transport import AcceptTransport, Request, Transport, TransportHandler
 
-__all__ = ["HIGH_WATER", "LOW_WATER", "MemoryLink", "MemoryTransport", "memory_transports"]
+__all__ = ["HIGH_WATER", "LOW_WATER", "MemoryLink", "MemoryTransport", "connect", "memory_transports"]
 
 HIGH_WATER: Final = 64 * 1024
 """Bytes waiting one way above which that way is not writable."""
@@ -30,6 +34,29 @@ def memory_transports(request: Request | None = None) -> tuple[MemoryTransport, 
     """
     link = MemoryLink(current_backend(), request)
     return link.client, link.server
+
+
+def connect(
+    # Any: a service of any provider.
+    service: Service[Any],
+    *,
+    headers: Mapping[str, str] | None = None,
+    limits: Limits | None = None,
+) -> Client:
+    """A client of ``service`` in this process: ``async with memory.connect(service) as remote: …``.
+
+    Values go through the codec, validation and flow control as over a network. ``headers`` are what
+    the service's provider sees in the request; ``limits`` hold for both sides.
+    """
+
+    async def open_transport(accept: AcceptTransport) -> Transport:
+        names = {name.lower(): value for name, value in (headers or {}).items()}
+        ours, theirs = memory_transports(Request(headers=names, transport="memory"))
+        theirs.accept(Server(current_backend(), service, limits).accept)
+        ours.accept(accept)
+        return ours
+
+    return Client(open_transport, limits=limits)
 
 
 @final

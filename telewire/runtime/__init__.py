@@ -1,0 +1,1 @@
+"""Events to awaitables, on asyncio and trio; no protocol decisions."""

@@ -1,0 +1,346 @@
+"""Call: a started call of ours, awaited or iterated by its caller, stopped from anywhere."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, final, overload
+
+from telewire.core import streams as core
+from telewire.errors import (
+    CallCancelled,
+    CancelOutcome,
+    ErrorCode,
+    InvalidArgument,
+    RemoteProtocolError,
+)
+from telewire.runtime.context import CloseCallbacks, OnClose
+from telewire.runtime.driver import CallEnd
+from telewire.runtime.failures import close_reason, received_error
+from telewire.runtime.iterator import RemoteIterator
+from telewire.runtime.payloads import decode, encode
+from telewire.runtime.shapes import Converter
+
+if TYPE_CHECKING:
+    from telewire.runtime.backend import Signal
+    from telewire.runtime.driver import Driver
+
+__all__ = ["Call", "OutgoingCall"]
+
+T_co = TypeVar("T_co", covariant=True)
+Y = TypeVar("Y")
+logger = logging.getLogger("telewire.runtime")
+
+
+@final
+class OutgoingCall(CallEnd):
+    """What stands behind a call of ours: it stays with the call when the user drops the handle."""
+
+    __slots__ = (
+        "_decoded",
+        "_payload",
+        "abandoned",
+        "callbacks",
+        "cancelled",
+        "converter",
+        "core",
+        "driver",
+        "error",
+        "holders",
+        "name",
+        "quiet",
+        "result",
+        "seen",
+        "signal",
+        "waiting",
+    )
+
+    def __init__(self, driver: Driver, name: str, converter: Converter | None) -> None:
+        self.driver = driver
+        self.name = name
+        self.core: core.Call | None = None
+        self.signal: Signal | None = None
+        self.callbacks = CloseCallbacks(driver.backend, f"the call {name}()")
+        self.converter = converter
+        self.result: object = None
+        self.error: BaseException | None = None
+        self.waiting = 0
+        self.seen = False
+        self.abandoned = False
+        # The handle, and loops over it.
+        self.holders = 1
+        # Why we cancelled, if we did; quiet where a loop over the call should just end.
+        self.cancelled: CallCancelled | None = None
+        self.quiet = False
+        self._decoded = False
+        self._payload: tuple[bytes, tuple[core.Stream, ...]] = (b"", ())
+
+    @property
+    def answered(self) -> bool:
+        """Whether a result or an error is here."""
+        return self._decoded
+
+    # --- from the driver -------------------------------------------------------------------------
+
+    def resolved(self, payload: bytes, declared: tuple[core.Stream, ...]) -> None:
+        """Decode the result; where nobody is left to take it, what it introduces is closed with it."""
+        if self.cancelled is not None:
+            self.driver.give_up(declared)
+            self.cancelled.outcome = CancelOutcome.FINISHED
+            self.settle(None, self.cancelled)
+            return
+        try:
+            value = decode(self.driver, payload, declared)
+            if self.converter is not None:
+                value = self.converter.convert(value, f"{self.name}() result")
+        except (RemoteProtocolError, InvalidArgument) as error:
+            self.settle(None, error)
+            self.stop(ErrorCode.NONE, b"")
+        else:
+            self.settle(value, None)
+
+    def rejected(self, code: int, payload: bytes) -> None:
+        """Take the error; where we cancelled, it says how far the call had come."""
+        reason = None if self.cancelled is None else self.cancelled.reason
+        error = received_error(code, payload, reason, self.driver.connection)
+        if self.cancelled is not None and not isinstance(error, CallCancelled):
+            self.cancelled.outcome = CancelOutcome.FINISHED
+            error = self.cancelled
+        self.settle(None, error)
+
+    def over(self, code: int, payload: bytes) -> None:
+        """Run the callbacks."""
+        if self.error is not None and not self.quiet:
+            self.callbacks.close(self.error)
+        elif self.cancelled is not None:
+            self.callbacks.close(self.cancelled)
+        else:
+            self.callbacks.close(close_reason(code, payload))
+
+    # --- to the handle ---------------------------------------------------------------------------
+
+    def settle(self, value: object, error: BaseException | None) -> None:
+        """Keep the answer and wake who waits; log a failure that nobody will ever await."""
+        if self._decoded:
+            return
+        self._decoded = True
+        self.error = error
+        if not self.abandoned:
+            self.result = value
+        elif error is not None:
+            self.log()
+        if self.signal is not None:
+            self.signal.set()
+            self.signal = None
+
+    def drop(self) -> None:
+        """A holder is gone; after the last, nobody takes the answer: handles in it close themselves."""
+        self.holders -= 1
+        if not self.holders:
+            self.abandoned = True
+            self.result = None
+            if self._decoded:
+                self.log()
+
+    def log(self) -> None:
+        """Say once that a call failed and nobody awaited it."""
+        if self.error is not None and not self.seen and not self.quiet and self.cancelled is None:
+            self.seen = True
+            logger.error("The call %s() failed and nobody awaited it: %s", self.name, self.error)
+
+    def stop(self, code: int, payload: bytes) -> None:
+        """Cancel, or close once answered."""
+        if self.core is not None and not self.core.over:
+            self.driver.connection.stop(self.core, code, payload)
+            self.driver.dispatch()
+            self.driver.schedule()
+
+    def cancel(self, reason: object, quiet: bool = False) -> None:
+        """Give the call up: at once for us, as soon as the wire allows for the other side."""
+        if self.callbacks.closed or self.cancelled is not None:
+            return
+        payload = b"" if reason is None else encode(reason, "The reason of cancel()")[0]
+        self.quiet = quiet
+        error = CallCancelled(CancelOutcome.STOPPED, reason)
+        if self._decoded:
+            # Answered: cancelling is closing; iterators over it see why.
+            self.cancelled = error
+            for stream in () if self.core is None else tuple(self.core.owned):
+                _end_locally(stream, None if quiet else error)
+        else:
+            self.cancelled = error
+        self.stop(ErrorCode.NONE if quiet else ErrorCode.CANCELLED, payload)
+
+    async def wait(self) -> object:
+        """The answer; a task cancelled in here cancels the call, unless another waits too."""
+        if not self._decoded:
+            self.waiting += 1
+            try:
+                while not self._decoded:
+                    if self.signal is None:
+                        self.signal = self.driver.backend.signal()
+                    await self.signal.wait()
+            except BaseException:
+                if self.waiting == 1:
+                    self.cancel(None)
+                raise
+            finally:
+                self.waiting -= 1
+        self.seen = True
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+def _end_locally(stream: core.Stream, error: BaseException | None) -> None:
+    from telewire.runtime.iterator import ItemBuffer
+
+    buffer = stream.app
+    if isinstance(buffer, ItemBuffer):
+        buffer.stop(error)
+
+
+class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
+    """A started call. ``await`` it for its result, any number of times; ``async for`` its items.
+
+    It is a coroutine too, so ``asyncio.create_task(call)`` works. Dropping it stops nothing: the
+    call runs to its end. These end it: ``cancel``, ``aclose``, ``async with``, cancelling the only
+    task that awaits it, and ``break`` out of a loop over it.
+    """
+
+    __slots__ = ("__weakref__", "_running", "_state")
+
+    def __init__(self, state: OutgoingCall) -> None:
+        self._state = state
+        self._running: Coroutine[Any, Any, T_co] | None = None
+
+    def __repr__(self) -> str:
+        state = "over" if self._state.callbacks.closed else "answered" if self._state.answered else "open"
+        return f"<Call of {self._state.name}(), {state}>"
+
+    def __await__(self) -> Generator[Any, Any, T_co]:
+        return self.result().__await__()
+
+    async def result(self) -> T_co:
+        """The result, as a plain coroutine for task groups: ``group.start_soon(call.result)``.
+
+        Raises:
+            TelewireError: what became of the call instead: Abort, RemoteError, InvalidArgument,
+                FunctionNotFound, CallCancelled, DeadlineExceeded, ResourceExhausted, NetworkError.
+        """
+        return await self._state.wait()  # type: ignore[return-value]  # converted, or not annotated
+
+    # A Coroutine, so that asyncio.create_task takes it; each drives one await of the result.
+    def send(self, value: Any, /) -> Any:
+        """Drive it as a coroutine; event loops call this."""
+        return self._coroutine().send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Drive it as a coroutine; event loops call this."""
+        return self._coroutine().throw(*error)
+
+    def close(self) -> None:
+        """Give up driving it as a coroutine; the call itself goes on."""
+        if self._running is not None:
+            self._running.close()
+
+    def _coroutine(self) -> Coroutine[Any, Any, T_co]:
+        if self._running is None:
+            self._running = self.result()
+        return self._running
+
+    @overload
+    def __aiter__(self: Call[RemoteIterator[Y]]) -> AsyncIterator[Y]: ...
+    @overload
+    def __aiter__(self: Call[AsyncIterator[Y]]) -> AsyncIterator[Y]: ...
+    def __aiter__(self) -> AsyncIterator[Any]:
+        """The items of the stream in the result. Leaving the loop ends the stream, at once."""
+        return _CallIterator(self._state)
+
+    async def __aenter__(self) -> T_co:
+        return await self.result()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        self._state.cancel(None, quiet=True)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the call is over."""
+        return self._state.callbacks.closed
+
+    def cancel(self, reason: Any = None) -> None:
+        """End the call at once; who awaits or iterates it gets CallCancelled with ``reason``.
+
+        The other side's body is cancelled; the outcome says how far it had come. Safe from any task.
+        (Any: the reason is what you like, as long as it can travel.)
+
+        Raises:
+            InvalidArgument: ``reason`` cannot travel.
+        """
+        self._state.cancel(reason)
+
+    async def aclose(self) -> None:
+        """End the call in order and wait until it is over; a loop over it ends as if finished.
+
+        Works also after ``await call``; closing what is over does nothing. Safe from any task.
+        """
+        self._state.cancel(None, quiet=True)
+        await self._state.callbacks.wait()
+
+    def on_close(self, callback: OnClose) -> None:
+        """Run ``callback`` once when the call is over, with the reason; as ``Context.on_close``."""
+        self._state.callbacks.add(callback)
+
+    def __del__(self) -> None:
+        self._state.drop()
+
+
+@final
+class _CallIterator(AsyncIterator[Any]):
+    """A loop over a call: it owns the stream, so that the end of the loop is the end of the stream."""
+
+    __slots__ = ("_source", "_state")
+
+    def __init__(self, state: OutgoingCall) -> None:
+        self._state = state
+        state.holders += 1
+        self._source: Callable[[], Awaitable[Any]] | None = None
+
+    async def __anext__(self) -> Any:
+        source = self._source
+        if source is None:
+            source = self._source = await self._open()
+        return await source()
+
+    async def _open(self) -> Callable[[], Awaitable[Any]]:
+        state = self._state
+        try:
+            result = await state.wait()
+        except CallCancelled:
+            if state.quiet:
+                raise StopAsyncIteration from None
+            raise
+        if not isinstance(result, RemoteIterator):
+            raise TypeError(
+                f"The result of {state.name}() is {type(result).__name__}, which has no items; "
+                "await the call instead of iterating it."
+            )
+        return result.__anext__
+
+    def __del__(self) -> None:
+        state = self._state
+        result = state.result
+        if isinstance(result, RemoteIterator):
+            buffer = result._buffer
+            if not buffer.stream.retired:
+                with contextlib.suppress(RuntimeError):
+                    buffer.driver.finalise(buffer.stream)
+        state.drop()

@@ -1,0 +1,297 @@
+"""Driver: the only loop between a Connection and its transport: read, feed, write, sleep.
+
+It makes no decision of the protocol. After every input and command it writes what the connection
+has for the transport, once in a pass of the loop and not for each frame, arms one timer, and hands
+out the events to the objects that stand behind the handles (``Stream.app``).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol, assert_never, final
+
+from telewire.core import events
+from telewire.core.connection import Connection
+from telewire.core.states import ConnectionState
+from telewire.core.streams import Call, Stream
+from telewire.errors import ErrorCode, NetworkError
+from telewire.runtime.failures import received_error
+from telewire.wire.frames import Kind
+
+if TYPE_CHECKING:
+    from telewire.runtime.backend import Backend, Timer
+    from telewire.runtime.transport import Transport
+
+__all__ = ["CallEnd", "Driver", "Host", "StreamEnd"]
+
+PULL_BYTES: Final = 64 * 1024
+PASS_BYTES: Final = 256 * 1024
+
+
+class CallEnd:
+    """What stands behind a call of ours, or of the peer's: it is told what becomes of it."""
+
+    __slots__ = ()
+
+    def resolved(self, payload: bytes, declared: tuple[Stream, ...]) -> None:
+        """The result of a call of ours."""
+
+    def rejected(self, code: int, payload: bytes) -> None:
+        """The error of a call of ours."""
+
+    def stopped(self, code: int, payload: bytes) -> None:
+        """The caller cancelled."""
+
+    def over(self, code: int, payload: bytes) -> None:
+        """Nothing more will come of the call."""
+
+
+class StreamEnd:
+    """What stands behind a declared stream."""
+
+    __slots__ = ()
+
+    def items(self, count: int, payload: bytes) -> None:
+        """Small items, as one array."""
+
+    def item(self, payload: bytes, declared: tuple[Stream, ...]) -> None:
+        """One item that is large or introduces streams."""
+
+    def ended(self, payload: bytes, declared: tuple[Stream, ...]) -> None:
+        """The sender finished."""
+
+    def failed(self, code: int, payload: bytes) -> None:
+        """The sender failed, behind what it had sent."""
+
+    def reset(self, code: int, payload: bytes) -> None:
+        """The sender gave up."""
+
+    def stopped(self, code: int, payload: bytes) -> None:
+        """The receiver gave up."""
+
+    def unblocked(self) -> None:
+        """There is credit again."""
+
+
+class Host(Protocol):
+    """Whose driver it is: the client or the server side of the runtime."""
+
+    def opened(self) -> None:
+        """The hellos have crossed."""
+
+    def called(self, driver: Driver, event: events.CallReceived) -> None:
+        """The peer calls."""
+
+    def closed(self, error: NetworkError | None) -> None:
+        """The conversation is over; None where it was closed in order."""
+
+    def lost(self) -> None:
+        """The transport has ended: nothing will be heard or said any more."""
+
+
+@final
+class Driver:
+    """Binds one connection to one transport; a ``TransportHandler``."""
+
+    def __init__(self, backend: Backend, connection: Connection, transport: Transport, host: Host) -> None:
+        self.backend = backend
+        self.connection = connection
+        self.transport = transport
+        self.host = host
+        self._flushing = False
+        self._dispatching = False
+        self._finalised: deque[Stream] = deque()
+        self._timer: Timer | None = None
+        self._armed = 0.0
+        self._gone = False
+        self.schedule()
+
+    # --- from the transport ----------------------------------------------------------------------
+
+    def batch_received(self, batch: bytes) -> None:
+        """Feed one batch, hand out what it means, and let the answers leave with this pass."""
+        self.connection.receive_data(batch, self.backend.now())
+        self.dispatch()
+        if not self._flushing:
+            self.schedule()
+
+    def bytes_received(self) -> None:
+        """Note a sign of life."""
+        self.connection.receive_bytes(self.backend.now())
+
+    def transport_writable(self) -> None:
+        """Go on writing."""
+        self.schedule()
+
+    def transport_lost(self, error: Exception | None) -> None:
+        """Settle everything: without its transport the session is over."""
+        self._gone = True
+        self.connection.receive_eof(self.backend.now())
+        self.dispatch()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.host.lost()
+
+    # --- to the transport ------------------------------------------------------------------------
+
+    def schedule(self) -> None:
+        """Owed after every command: write in the next pass of the loop all that is there by then."""
+        if not self._flushing:
+            self._flushing = True
+            self.backend.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        self.write()
+
+    def write(self) -> None:
+        """Write now, as far as the transport takes it, in one send."""
+        connection = self.connection
+        transport = self.transport
+        if not self._gone and transport.writable:
+            batches = connection.data_to_send(PULL_BYTES)
+            if batches:
+                size = sum(map(len, batches))
+                while size >= PULL_BYTES:
+                    more = connection.data_to_send(PULL_BYTES)
+                    if not more:
+                        break
+                    batches += more
+                    size = size + sum(map(len, more)) if size < PASS_BYTES else 0
+                transport.send(batches)
+                if not size and transport.writable:
+                    # There may be more; let others have a pass before it.
+                    self.schedule()
+        if connection.has_events:
+            self.dispatch()
+        if connection.state is ConnectionState.CLOSED:
+            transport.close()
+        else:
+            self._arm()
+
+    def _arm(self) -> None:
+        when = self.connection.next_timeout()
+        if when is None or (self._timer is not None and self._armed <= when):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed = when
+        self._timer = self.backend.call_at(when, self._timeout)
+
+    def _timeout(self) -> None:
+        self._timer = None
+        self.connection.handle_timeout(self.backend.now())
+        self.dispatch()
+        self.schedule()
+
+    # --- events ----------------------------------------------------------------------------------
+
+    def dispatch(self) -> None:
+        """Hand out all events; those that arise meanwhile too."""
+        if self._dispatching:
+            return
+        self._dispatching = True
+        try:
+            while self.connection.has_events:
+                for event in self.connection.events_received():
+                    self._hand_out(event)
+        finally:
+            self._dispatching = False
+
+    def _hand_out(self, event: events.Event) -> None:
+        if isinstance(event, events.ItemsReceived):
+            self._end_of(event.stream).items(event.count, event.payload)
+        elif isinstance(event, events.CallReceived):
+            self.host.called(self, event)
+        elif isinstance(event, events.CallResolved):
+            self._call_of(event.call).resolved(event.payload, event.declared)
+        elif isinstance(event, events.CallOver):
+            self._call_of(event.call).over(event.code, event.payload)
+        elif isinstance(event, events.StreamUnblocked):
+            self._end_of(event.stream).unblocked()
+        elif isinstance(event, events.CallRejected):
+            self.give_up(event.declared)
+            self._call_of(event.call).rejected(event.code, event.payload)
+        elif isinstance(event, events.CallStopped):
+            self._call_of(event.call).stopped(event.code, event.payload)
+        elif isinstance(event, events.ItemReceived):
+            self._end_of(event.stream).item(event.payload, event.declared)
+        elif isinstance(event, events.StreamEnded):
+            self._end_of(event.stream).ended(event.payload, event.declared)
+        elif isinstance(event, events.StreamFailed):
+            self.give_up(event.declared)
+            self._end_of(event.stream).failed(event.code, event.payload)
+        elif isinstance(event, events.StreamReset):
+            self._end_of(event.stream).reset(event.code, event.payload)
+        elif isinstance(event, events.StreamStopped):
+            self._end_of(event.stream).stopped(event.code, event.payload)
+        elif isinstance(event, events.HelloReceived):
+            self.host.opened()
+        elif isinstance(event, events.ConnectionClosed):
+            self._closed(event)
+        elif isinstance(event, events.ChunkReceived | events.GoAwayReceived):
+            return
+        else:
+            assert_never(event)
+
+    @staticmethod
+    def _end_of(stream: Stream) -> StreamEnd:
+        app = stream.app
+        return app if isinstance(app, StreamEnd) else _NOBODY
+
+    @staticmethod
+    def _call_of(call: Call) -> CallEnd:
+        app = call.app
+        return app if isinstance(app, CallEnd) else _NO_CALL
+
+    def _closed(self, event: events.ConnectionClosed) -> None:
+        if event.code == ErrorCode.NONE:
+            self.host.closed(None)
+            return
+        error = received_error(event.code, b"")
+        if not isinstance(error, NetworkError):
+            error = NetworkError(f"The connection was closed: {event.text or event.code}.")
+        error.__cause__ = event.error
+        self.host.closed(error)
+
+    # --- handles ---------------------------------------------------------------------------------
+
+    def make_handles(self, declared: tuple[Stream, ...]) -> list[object]:
+        """The handles of the streams that a payload introduces, in order."""
+        from telewire.runtime.iterator import open_iterator
+
+        handles: list[object] = []
+        for stream in declared:
+            if stream.kind is not Kind.ITEMS:
+                self.give_up((stream,), ErrorCode.UNSUPPORTED)
+            handles.append(open_iterator(self, stream))
+        return handles
+
+    def give_up(self, declared: tuple[Stream, ...], code: ErrorCode = ErrorCode.NONE) -> None:
+        """Stop streams that nobody will have a handle for."""
+        for stream in declared:
+            if not stream.retired:
+                self.connection.stop(stream, code)
+        if declared:
+            self.schedule()
+
+    def finalise(self, stream: Stream) -> None:
+        """Stop a stream whose handle was collected; safe from a finaliser in any thread."""
+        self._finalised.append(stream)
+        if self.backend.owns_current_thread():
+            self.backend.call_soon(self._collect)
+        else:
+            self.backend.call_soon_threadsafe(self._collect)
+
+    def _collect(self) -> None:
+        while self._finalised:
+            stream = self._finalised.popleft()
+            if not stream.retired:
+                self.connection.stop(stream)
+        self.dispatch()
+        self.schedule()
+
+
+_NOBODY: Final = StreamEnd()
+_NO_CALL: Final = CallEnd()

@@ -1,0 +1,326 @@
+"""IncomingCall: runs one call of the peer's, in one task from its first step to its last."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, final
+
+import anyio
+
+from telewire.core.events import CallReceived
+from telewire.core.streams import Stream
+from telewire.errors import Abort, DeadlineExceeded, ErrorCode, InvalidArgument, RemoteProtocolError
+from telewire.runtime.context import CloseCallbacks, Context, enter_context
+from telewire.runtime.driver import CallEnd
+from telewire.runtime.failures import close_reason, failure_of, log_bug
+from telewire.runtime.payloads import Source, declarations, decode, encode
+from telewire.runtime.producer import Producer
+from telewire.wire.values import Reference, encode_value
+
+if TYPE_CHECKING:
+    from telewire.runtime.backend import Task, Timer
+    from telewire.runtime.driver import Driver
+    from telewire.runtime.service import Function, Service
+
+__all__ = ["IncomingCall"]
+
+
+FIRST_REFERENCE: Final = encode_value(Reference(0))
+
+
+@final
+class SourceTask:
+    """A task that runs one generator of a value, which is not itself the call's result."""
+
+    __slots__ = ("_call", "_cancelling", "_producer", "_task")
+
+    def __init__(
+        self, driver: Driver, call: IncomingCall, stream: Stream, source: Source, place: str
+    ) -> None:
+        self._call = call
+        self._cancelling = False
+        self._producer = Producer(driver, self, stream, source, None, place)
+        self._task = driver.backend.spawn(self._run)
+
+    async def _run(self) -> None:
+        enter_context(self._call.context)
+        try:
+            await self._producer.run()
+        except BaseException:
+            if not self._cancelling:
+                raise
+
+    def cancel_body(self) -> None:
+        """Cancel what the generator awaits, once."""
+        if not self._cancelling:
+            self._cancelling = True
+            self._task.cancel()
+
+    def start_sources(self, sources: Sequence[Source], declared: tuple[Stream, ...], place: str) -> None:
+        """Run what an item has introduced."""
+        self._call.start_sources(sources, declared, place)
+
+    def report(self, error: Exception) -> None:
+        """Give a bug to the service's hook."""
+        self._call.report(error)
+
+    def bug(self, error: Exception, what: str) -> None:
+        """Log a bug that has no answer to travel in, and report it."""
+        self._call.bug(error, what)
+
+
+@final
+class IncomingCall(CallEnd):
+    """One call of the peer's and its task."""
+
+    __slots__ = (
+        "_answered",
+        "_body_running",
+        "_callbacks",
+        "_cancelling",
+        "_cleanup",
+        "_core",
+        "_deadline",
+        "_driver",
+        "_event",
+        "_failure",
+        "_function",
+        "_main",
+        "_scope",
+        "_service",
+        "_started",
+        "_stop_code",
+        "_task",
+        "context",
+    )
+
+    def __init__(
+        self, driver: Driver, service: Service[Any], function: Function, event: CallReceived
+    ) -> None:
+        self._driver = driver
+        self._service = service
+        self._function = function
+        self._event = event
+        self._core = event.call
+        self._callbacks = CloseCallbacks(driver.backend, f"{function.name}()", self.report)
+        deadlines = [each for each in (event.deadline, event.lifetime) if each is not None]
+        self._deadline = min(deadlines, default=None)
+        self.context: Context[Any] = Context(
+            driver.backend,
+            driver.transport.request,
+            event.metadata or {},
+            self._callbacks,
+            self._deadline,
+            self.end,
+        )
+        self._scope: anyio.CancelScope | None = None
+        self._cleanup: Timer | None = None
+        self._failure: BaseException | None = None
+        self._main: Producer | None = None
+        self._stop_code: int | None = None
+        self._started = False
+        self._body_running = False
+        self._cancelling = False
+        self._answered = False
+        event.call.app = self
+        self._task: Task = driver.backend.spawn(self._run)
+
+    # --- from the driver -------------------------------------------------------------------------
+
+    def stopped(self, code: int, payload: bytes) -> None:
+        """The caller cancelled: tell ``on_close`` first, then cancel the body; its end is the answer."""
+        if self._stop_code is not None:
+            return
+        self._stop_code = code
+        self._callbacks.close(close_reason(code, payload))
+        limits = self._driver.connection.limits
+        self._cleanup = self._driver.backend.call_at(
+            self._driver.backend.now() + limits.cleanup_seconds, self._cleanup_over
+        )
+        self.cancel_body()
+
+    def over(self, code: int, payload: bytes) -> None:
+        """Nothing more will come of it: run the callbacks; the streams' own ends follow."""
+        self._callbacks.close(close_reason(code, payload) if self._failure is None else self._failure)
+
+    # --- from this side --------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """``context.aclose()``: close the call where it is answered, else stop its body."""
+        connection = self._driver.connection
+        if self._core.over:
+            return
+        if self._core.answered:
+            connection.reset(self._core)
+            self._driver.dispatch()
+            self._driver.schedule()
+        else:
+            self.stopped(ErrorCode.NONE, b"")
+
+    def cancel_body(self) -> None:
+        """Cancel the body in its await, once; one that has not begun never will."""
+        if self._cancelling or not self._started or not self._body_running:
+            return
+        self._cancelling = True
+        if self._scope is not None:
+            self._scope.cancel()
+        else:
+            self._task.cancel()
+
+    def _cleanup_over(self) -> None:
+        """The body did not end in time: say that nobody knows what became of it, and cancel again."""
+        self._cleanup = None
+        self._answer_error(ErrorCode.OUTCOME_UNKNOWN, b"")
+        if self._body_running:
+            self._task.cancel()
+
+    def report(self, error: Exception) -> None:
+        """Give a bug of this side to the service's hook."""
+        self._service.report(error, self.context)
+
+    def bug(self, error: Exception, what: str) -> None:
+        """Log a bug that has no answer to travel in, and report it."""
+        log_bug(error, what)
+        self.report(error)
+
+    # --- in the task -----------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        self._started = True
+        enter_context(self.context)
+        self._body_running = True
+        try:
+            if self._stop_code is not None:
+                self._answer_error(ErrorCode.NOT_STARTED, b"")
+                return
+            deadline = self._deadline
+            if deadline is None:
+                await self._serve()
+            else:
+                with anyio.CancelScope(deadline=deadline) as self._scope:
+                    await self._serve()
+                if self._scope.cancelled_caught and not self._answered:
+                    self._answer_stopped()
+        except BaseException:
+            self._answer_stopped()
+            # Cancelled by us, in a task of ours: there is nobody to tell. Otherwise the loop is ending.
+            if not self._cancelling:
+                raise
+        finally:
+            self._body_running = False
+            if self._cleanup is not None:
+                self._cleanup.cancel()
+            if self._core.body:
+                self._driver.connection.finish(self._core)
+            self._driver.schedule()
+
+    async def _serve(self) -> None:
+        """From the provider to the last item."""
+        function = self._function
+        try:
+            arguments = await self._arguments()
+            if arguments is None:
+                return
+            args, kwargs = arguments
+            result: Any = function.function(*args, **kwargs)
+            if inspect.isawaitable(result):
+                result = await result
+        except Exception as error:
+            self._fail(error)
+            return
+        self._answer(result)
+        if self._main is not None:
+            self._failure = await self._main.run()
+
+    async def _arguments(self) -> tuple[list[object], dict[str, object]] | None:
+        """Ask the provider, then decode and convert; None where the call was refused."""
+        service = self._service
+        if service.provider is not None:
+            state = service.provider(self._driver.transport.request)
+            self.context._state = await state if inspect.isawaitable(state) else state
+        try:
+            value = decode(self._driver, self._event.payload, self._event.declared)
+        except RemoteProtocolError:
+            self._answer_error(ErrorCode.MALFORMED_VALUE, b"")
+            return None
+        if not (
+            isinstance(value, list)
+            and len(value) == 2
+            and isinstance(value[0], list)
+            and isinstance(value[1], dict)
+            and all(isinstance(key, str) for key in value[1])
+        ):
+            self._answer_error(ErrorCode.MALFORMED_VALUE, b"")
+            return None
+        try:
+            return self._function.signature.bind(value[0], value[1])
+        except InvalidArgument as error:
+            self._answer_error(ErrorCode.INVALID_ARGUMENT, encode_value(str(error)))
+            return None
+
+    def _answer(self, result: object) -> None:
+        """Send the result; a generator in it goes on in this task, others in tasks of their own."""
+        function = self._function
+        place = f"{function.name}() result"
+        try:
+            if isinstance(result, AsyncIterator):
+                payload, sources = FIRST_REFERENCE, (result,)
+            else:
+                if not function.signature.result.identity:
+                    function.signature.result.check(result, place)
+                payload, sources = encode(result, place)
+        except InvalidArgument as error:
+            self._fail(error)
+            return
+        if self._core.over or self._answered:
+            return
+        self._answered = True
+        declared = self._driver.connection.resolve(self._core, payload, declarations(sources))
+        self._driver.schedule()
+        if sources:
+            if isinstance(result, AsyncIterator):
+                self._main = Producer(
+                    self._driver,
+                    self,
+                    declared[0],
+                    result,
+                    function.signature.item,
+                    f"{function.name}() item",
+                )
+            else:
+                self.start_sources(sources, declared, f"{function.name}() item")
+
+    def start_sources(self, sources: Sequence[Source], declared: tuple[Stream, ...], place: str) -> None:
+        """Run the sources of a payload, each in a task of its own."""
+        for source, stream in zip(sources, declared, strict=True):
+            SourceTask(self._driver, self, stream, source, place)
+
+    def _fail(self, error: Exception) -> None:
+        """Answer with what crosses of an exception of user code."""
+        if self._stop_code is not None or self._core.over:
+            self._answer_stopped()
+            if not isinstance(error, Abort | DeadlineExceeded):
+                self.bug(error, f"{self._function.name}() after it was cancelled")
+            return
+        self._failure = error
+        code, payload = failure_of(error, f"{self._function.name}()", self._driver.connection)
+        if code == ErrorCode.INTERNAL:
+            self.report(error)
+        self._answer_error(code, payload)
+
+    def _answer_stopped(self) -> None:
+        """The body ended because it was cancelled."""
+        deadline = self._scope is not None and self._scope.cancel_called and not self._cancelling
+        if self._stop_code == ErrorCode.DEADLINE_EXCEEDED or (self._stop_code is None and deadline):
+            self._failure = self._failure or DeadlineExceeded()
+            self._answer_error(ErrorCode.DEADLINE_EXCEEDED, b"")
+        else:
+            self._answer_error(ErrorCode.STOPPED, b"")
+
+    def _answer_error(self, code: int, payload: bytes) -> None:
+        if not self._answered and not self._core.over:
+            self._answered = True
+            self._driver.connection.reject(self._core, code, payload)
+            self._driver.dispatch()
+            self._driver.schedule()

@@ -1,0 +1,87 @@
+"""Payloads: what users pass becomes bytes and a list of sources; what arrives becomes values with handles.
+
+A *source* is a thing of this side with a life (a generator, say) that a payload introduces as a
+stream. Encoding is all or nothing: where it fails, no source has been started.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Final, TypeAlias, final
+
+from telewire.core.streams import Stream
+from telewire.errors import InvalidArgument
+from telewire.runtime.outgoing import to_wire
+from telewire.wire.frames import Kind
+from telewire.wire.values import Reference, ValueEncodeError, decode_value, encode_value
+
+if TYPE_CHECKING:
+    from telewire.runtime.driver import Driver
+
+__all__ = ["Source", "declarations", "decode", "encode"]
+
+Source: TypeAlias = AsyncIterator[object]
+"""What a payload can introduce: today generators and other async iterators."""
+
+NO_SOURCES: Final[tuple[Source, ...]] = ()
+
+
+@final
+class _Sources:
+    """Collects the sources of one payload while it is encoded."""
+
+    __slots__ = ("found", "numbers")
+
+    def __init__(self) -> None:
+        self.found: list[Source] = []
+        self.numbers: dict[int, int] = {}
+
+    def replace(self, obj: object) -> object:
+        """Stand for an object that CBOR has no form for."""
+        if isinstance(obj, AsyncIterator):
+            if id(obj) in self.numbers:
+                raise TypeError("The same iterator stands twice in one value; pass it once.")
+            self.numbers[id(obj)] = len(self.found)
+            self.found.append(obj)
+            return Reference(len(self.found) - 1)
+        if inspect.isasyncgenfunction(obj) or inspect.iscoroutinefunction(obj):
+            raise TypeError(
+                f"The function {obj.__qualname__!r} cannot travel; call it and pass what it returns."
+            )
+        return to_wire(obj)
+
+
+def encode(value: object, place: str) -> tuple[bytes, Sequence[Source]]:
+    """Encode a value; returns its bytes and its sources, in the order of their references.
+
+    Raises:
+        InvalidArgument: part of the value cannot travel; the message begins with ``place`` and names the path.
+    """
+    sources = _Sources()
+    try:
+        return encode_value(value, sources.replace), sources.found or NO_SOURCES
+    except ValueEncodeError as error:
+        message = f"{place}: {error}"
+    raise InvalidArgument(message)
+
+
+def decode(driver: Driver, payload: bytes, declared: tuple[Stream, ...]) -> object:
+    """Decode a value; the streams that it introduces become handles.
+
+    Raises:
+        RemoteProtocolError: it does not decode. What it introduced has been stopped.
+    """
+    if not declared:
+        return decode_value(payload)
+    handles = driver.make_handles(declared)
+    try:
+        return decode_value(payload, handles)
+    except BaseException:
+        driver.give_up(declared)
+        raise
+
+
+def declarations(sources: Sequence[Source]) -> list[tuple[Kind, int | None]]:
+    """What a payload declares for its sources."""
+    return [(Kind.ITEMS, None)] * len(sources)

@@ -1,0 +1,234 @@
+"""Producer: drives one generator of this side into a stream, in the task that it lives in.
+
+The generator's body, its clean-up and everything it awaits run in this one task (R1). While it is
+parked at a ``yield`` and we wait for credit, a cancellation that reaches us belongs to a scope inside
+the generator, so it is thrown in there: only then do ``fail_after`` and ``asyncio.timeout`` work
+across a ``yield``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
+
+import anyio
+
+from telewire.core.streams import Stream
+from telewire.errors import ErrorCode, LocalProtocolError
+from telewire.runtime.driver import StreamEnd
+from telewire.runtime.failures import NULL, failure_of
+from telewire.runtime.payloads import Source, declarations, encode
+from telewire.runtime.shapes import Converter
+
+if TYPE_CHECKING:
+    from telewire.runtime.backend import Signal
+    from telewire.runtime.driver import Driver
+
+__all__ = ["Producer", "Return"]
+
+PASS_ITEMS: Final = 256
+
+
+# Not an error: it ends a generator as a return statement ends a function.
+class Return(Exception):  # noqa: N818
+    """``raise telewire.Return(value)`` in an async generator ends it with a value.
+
+    The other side finds it in ``RemoteIterator.value`` after the end.
+    """
+
+    # Any: whatever can travel.
+    def __init__(self, value: Any = None) -> None:
+        super().__init__(value)
+        self.value = value
+
+
+class Body(Protocol):
+    """The task that a producer runs in."""
+
+    def cancel_body(self) -> None:
+        """Cancel what user code awaits."""
+
+    def start_sources(self, sources: Sequence[Source], declared: tuple[Stream, ...], place: str) -> None:
+        """Run what an item has introduced, each in a task of its own."""
+
+    def report(self, error: Exception) -> None:
+        """Give a bug to the service's hook."""
+
+    def bug(self, error: Exception, what: str) -> None:
+        """Log a bug that has no answer to travel in, and report it."""
+
+
+@final
+class Producer(StreamEnd):
+    """One generator on its way out; its ``StreamEnd``."""
+
+    __slots__ = (
+        "_body",
+        "_converter",
+        "_driver",
+        "_parked",
+        "_place",
+        "_running",
+        "_source",
+        "_stopped",
+        "_stream",
+    )
+
+    def __init__(
+        self,
+        driver: Driver,
+        body: Body,
+        stream: Stream,
+        source: AsyncIterator[object],
+        converter: Converter | None,
+        place: str,
+    ) -> None:
+        self._driver = driver
+        self._body = body
+        self._stream = stream
+        self._source = source
+        self._converter = None if converter is None or converter.identity else converter
+        self._place = place
+        self._parked: Signal | None = None
+        self._running = False
+        self._stopped = False
+        stream.app = self
+
+    # --- from the driver -------------------------------------------------------------------------
+
+    def unblocked(self) -> None:
+        """There is credit again: go on."""
+        if self._parked is not None:
+            self._parked.set()
+
+    def stopped(self, code: int, payload: bytes) -> None:
+        """Nobody wants more: cancel the body in its await, or wake it at its yield to be closed there."""
+        self._stopped = True
+        if self._parked is not None:
+            self._parked.set()
+        elif self._running:
+            self._body.cancel_body()
+
+    # --- in the task -----------------------------------------------------------------------------
+
+    async def run(self) -> BaseException | None:
+        """Send everything, end the stream and clean up; returns what the body failed with, if it did."""
+        try:
+            await self._send_all()
+        except StopAsyncIteration:
+            self._end(NULL)
+        except Return as end:
+            return self._end_with(end.value)
+        except Exception as error:
+            await self._close()
+            return self._fail(error)
+        except BaseException:
+            await self._close()
+            if not self._stopped:
+                self._driver.connection.reset(self._stream, ErrorCode.STOPPED)
+                self._driver.schedule()
+                raise
+        else:
+            await self._close()
+        return None
+
+    async def _send_all(self) -> None:
+        """Pull, send, wait for credit; returns when stopped, raises what ends the body."""
+        connection = self._driver.connection
+        stream = self._stream
+        step = self._source.__anext__
+        sent = 0
+        while not self._stopped:
+            self._running = True
+            item = await step()
+            self._running = False
+            while True:
+                if self._stopped:
+                    return
+                self._send(item)
+                sent += 1
+                if connection.writable(stream):
+                    if sent % PASS_ITEMS:
+                        self._driver.schedule()
+                        break
+                    # A body that never waits would keep the loop to itself, and the items back.
+                    self._driver.write()
+                    waiting = self._driver.backend.checkpoint()
+                else:
+                    self._driver.schedule()
+                    waiting = self._park()
+                try:
+                    await waiting
+                except BaseException as error:
+                    if self._stopped:
+                        raise
+                    item = await self._throw(error)
+                    continue
+                break
+
+    async def _park(self) -> None:
+        while not self._stopped and not self._driver.connection.writable(self._stream):
+            self._parked = self._driver.backend.signal()
+            try:
+                await self._parked.wait()
+            finally:
+                self._parked = None
+
+    async def _throw(self, error: BaseException) -> object:
+        """Deliver a cancellation to the generator at its yield; returns what it yields instead."""
+        throw = getattr(self._source, "athrow", None)
+        if throw is None:
+            raise error
+        self._running = True
+        try:
+            return await throw(error)
+        finally:
+            self._running = False
+
+    def _send(self, item: object) -> None:
+        if self._converter is not None:
+            self._converter.check(item, self._place)
+        payload, sources = encode(item, self._place)
+        if sources:
+            declared = self._driver.connection.send_item(self._stream, payload, declarations(sources))
+            self._body.start_sources(sources, declared, self._place)
+        else:
+            self._driver.connection.send_item(self._stream, payload)
+
+    async def _close(self) -> None:
+        """Close the generator in its own task, shielded, for a bounded time."""
+        close = getattr(self._source, "aclose", None)
+        if close is None:
+            return
+        try:
+            with anyio.move_on_after(self._driver.connection.limits.cleanup_seconds, shield=True):
+                await close()
+        except Exception as error:
+            self._body.bug(error, f"The clean-up of {self._place}")
+
+    def _end(self, payload: bytes) -> None:
+        if not self._stopped and not self._stream.retired:
+            self._driver.connection.end(self._stream, payload)
+            self._driver.schedule()
+
+    def _end_with(self, value: object) -> BaseException | None:
+        try:
+            payload, sources = encode(value, f"{self._place} value")
+            if sources:
+                raise LocalProtocolError(
+                    "A generator's return value cannot hold an iterator; yield it as an item."
+                )
+        except Exception as error:
+            return self._fail(error)
+        self._end(payload)
+        return None
+
+    def _fail(self, error: Exception) -> BaseException | None:
+        """End the stream with what crosses of an error, behind its items."""
+        code, payload = failure_of(error, self._place, self._driver.connection)
+        if code == ErrorCode.INTERNAL:
+            self._body.report(error)
+        if not self._stopped and not self._stream.retired:
+            self._driver.connection.reject(self._stream, code, payload)
+            self._driver.schedule()
+        return error

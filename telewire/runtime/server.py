@@ -1,0 +1,114 @@
+"""Server: what a service says to each transport that comes in."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any, final
+
+from telewire.core.connection import Connection
+from telewire.core.events import CallReceived
+from telewire.errors import ErrorCode, NetworkError
+from telewire.limits import Limits
+from telewire.runtime.driver import Driver
+from telewire.runtime.incoming import IncomingCall
+from telewire.runtime.service import Service
+from telewire.wire.values import encode_value
+
+if TYPE_CHECKING:
+    from telewire.runtime.backend import Backend, Signal
+    from telewire.runtime.transport import Transport, TransportHandler
+
+__all__ = ["Server", "refuse"]
+
+SESSION_BYTES = 16
+TOKEN_BYTES = 32
+
+
+def refuse(driver: Driver, event: CallReceived) -> None:
+    """Answer a call for a function that is not offered here. The name is the caller's own, cut."""
+    name = event.target if isinstance(event.target, str) else "it"
+    text = f"No function {name[:100]!r} is served here; see which names the server offers."
+    driver.connection.reject(event.call, ErrorCode.FUNCTION_NOT_FOUND, encode_value(text))
+    driver.connection.finish(event.call)
+    driver.schedule()
+
+
+@final
+class Server:
+    """Serves one service over any number of transports; give :meth:`accept` to the adapters."""
+
+    def __init__(self, backend: Backend, service: Service[Any], limits: Limits | None = None) -> None:
+        self._backend = backend
+        self._service = service
+        self._limits = limits
+        self._drivers: set[Driver] = set()
+        self._drained: Signal | None = None
+
+    def accept(self, transport: Transport) -> TransportHandler:
+        """Begin a conversation on a new transport."""
+        connection = Connection(
+            "server",
+            limits=self._limits,
+            session_id=secrets.token_bytes(SESSION_BYTES),
+            token=secrets.token_bytes(TOKEN_BYTES),
+            now=self._backend.now(),
+        )
+        host = _Conversation(self)
+        driver = host.driver = Driver(self._backend, connection, transport, host)
+        self._drivers.add(driver)
+        return driver
+
+    def serve(self, driver: Driver, event: CallReceived) -> None:
+        """Start the function that is called."""
+        function = self._service.find(event.target) if isinstance(event.target, str) else None
+        if function is None:
+            driver.give_up(event.declared)
+            refuse(driver, event)
+        else:
+            IncomingCall(driver, self._service, function, event)
+
+    def forget(self, driver: Driver) -> None:
+        """A conversation has lost its transport."""
+        self._drivers.discard(driver)
+        if not self._drivers and self._drained is not None:
+            self._drained.set()
+
+    async def aclose(self) -> None:
+        """Close every conversation, and wait until their transports are gone."""
+        for driver in tuple(self._drivers):
+            driver.connection.close()
+            driver.schedule()
+        while self._drivers:
+            self._drained = self._backend.signal()
+            await self._drained.wait()
+
+    def abort(self) -> None:
+        """Drop every transport that is left."""
+        for driver in tuple(self._drivers):
+            driver.transport.abort()
+
+
+@final
+class _Conversation:
+    """One transport's driver on the server's side."""
+
+    __slots__ = ("_server", "driver")
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.driver: Driver | None = None
+
+    def opened(self) -> None:
+        """The hellos have crossed."""
+
+    def called(self, driver: Driver, event: CallReceived) -> None:
+        """The client calls."""
+        self._server.serve(driver, event)
+
+    def closed(self, error: NetworkError | None) -> None:
+        """The conversation is over; its transport follows."""
+
+    def lost(self) -> None:
+        """The transport has ended."""
+        if self.driver is not None:
+            self._server.forget(self.driver)
