@@ -91,7 +91,9 @@ def test_origins(origin: str | None, expected: bool) -> None:
 
 
 def test_same_origin_behind_a_proxy_that_ends_tls() -> None:
-    assert served(WebRules.make("127.0.0.1", (), ("app.example",)), "app.example", origin="https://app.example")
+    assert served(
+        WebRules.make("127.0.0.1", (), ("app.example",)), "app.example", origin="https://app.example"
+    )
 
 
 def test_cross_site_needs_a_listed_origin() -> None:

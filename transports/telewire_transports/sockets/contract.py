@@ -56,9 +56,10 @@ class ByteLink(Protocol):
     def close(self, *, within: float, drain: bool = False) -> None:
         """Send what is queued, then close, in at most ``within`` seconds; ``link_lost`` follows.
 
-        Nothing more is delivered. With ``drain`` only the sending half is shut (where there is no
-        TLS), and what still arrives is thrown away until the peer has closed too: closing on unread
-        bytes would send a reset, which takes back what was just sent.
+        Nothing more is delivered. Closing while the peer still sends makes a reset, which may take
+        back what was just sent. So where the peer has not said that it is done, use ``drain``: only the
+        sending half is shut (TLS, which has none, is left open for a second), and what arrives is thrown
+        away until the peer has closed too.
         """
 
     def abort(self) -> None:

@@ -9,7 +9,14 @@ from collections.abc import Sequence
 from typing import cast, final
 
 from telewire_transports.sockets.contract import ByteHandler, LinkFactory
-from telewire_transports.sockets.tuning import FLUSH_SECONDS, HIGH_WATER, LOW_WATER, address, tune
+from telewire_transports.sockets.tuning import (
+    FLUSH_SECONDS,
+    HIGH_WATER,
+    LOW_WATER,
+    TLS_DRAIN_SECONDS,
+    address,
+    tune,
+)
 
 __all__ = ["AsyncioLink", "AsyncioListener", "listen", "open_link"]
 
@@ -24,6 +31,7 @@ class AsyncioLink(asyncio.Protocol):
         self._factory = factory
         self._loop = asyncio.get_running_loop()
         self._closing = False
+        self._lost = False
         self._deadline: asyncio.TimerHandle | None = None
         self.writable = True
         self.peer: str | None = None
@@ -52,10 +60,13 @@ class AsyncioLink(asyncio.Protocol):
         self.close(within=FLUSH_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Report the loss."""
-        self._closing = True
+        """Report the loss; what goes wrong after our own close, under TLS say, is no loss."""
+        self._lost = True
         if self._deadline is not None:
             self._deadline.cancel()
+        if self._closing:
+            exc = None
+        self._closing = True
         self.handler.link_lost(exc)
 
     def pause_writing(self) -> None:
@@ -87,15 +98,20 @@ class AsyncioLink(asyncio.Protocol):
             return
         self._closing = True
         self._deadline = self._loop.call_later(within, self._transport.abort)
-        if drain and self._transport.can_write_eof():
+        if not drain:
+            self._transport.close()
+        elif self._transport.can_write_eof():
             self._transport.write_eof()
         else:
-            self._transport.close()
+            # asyncio's TLS drops its output when bytes of the peer cross our close, so leave it some time.
+            self._loop.call_later(min(within, TLS_DRAIN_SECONDS), self._transport.close)
 
     def abort(self) -> None:
         """Close at once."""
         self._closing = True
-        self._transport.abort()
+        # asyncio itself fails where its transport is closed already.
+        if not self._lost:
+            self._transport.abort()
 
 
 @final

@@ -19,6 +19,7 @@ from telewire_transports.sockets.tuning import (
     HIGH_WATER,
     LOW_WATER,
     READ_BYTES,
+    TLS_DRAIN_SECONDS,
     address,
     tune,
 )
@@ -99,10 +100,14 @@ class TrioLink:
                     break
                 self._wake = trio.Event()
                 await self._wake.wait()
-            if self._drain:
-                await self._plain.send_eof()
-                return
-            if self._encrypted is not None:
+            if self._encrypted is None:
+                if self._drain:
+                    await self._plain.send_eof()
+                    return
+            else:
+                if self._drain:
+                    # The reader ends this sooner, when the peer has closed.
+                    await trio.sleep(TLS_DRAIN_SECONDS)
                 await self._encrypted.aclose()
             self._scope.cancel()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -147,7 +152,7 @@ class TrioLink:
         if self._closing:
             return
         self._closing = True
-        self._drain = drain and self._encrypted is None
+        self._drain = drain
         self._deadline = self._backend.call_at(self._backend.now() + within, self._scope.cancel)
         self._wake.set()
 

@@ -10,7 +10,16 @@ from typing import Final
 
 import anyio
 
-__all__ = ["FLUSH_SECONDS", "HIGH_WATER", "LOW_WATER", "READ_BYTES", "address", "bind", "tune"]
+__all__ = [
+    "FLUSH_SECONDS",
+    "HIGH_WATER",
+    "LOW_WATER",
+    "READ_BYTES",
+    "TLS_DRAIN_SECONDS",
+    "address",
+    "bind",
+    "tune",
+]
 
 HIGH_WATER: Final = 64 * 1024
 """Bytes waiting in a link above which it is not writable."""
@@ -20,6 +29,8 @@ READ_BYTES: Final = 256 * 1024
 """The most bytes of one read; the same as asyncio's own."""
 FLUSH_SECONDS: Final = 5.0
 """How long what is queued may take to leave after the peer has ended its side."""
+TLS_DRAIN_SECONDS: Final = 1.0
+"""How long a drained link stays open where TLS has no half-close."""
 _UNSENT_BYTES: Final = 128 * 1024
 _BACKLOG: Final = 1024
 _ATTEMPTS: Final = 16

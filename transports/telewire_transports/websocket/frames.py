@@ -45,7 +45,7 @@ def mask(data: bytes | bytearray, key: bytes) -> bytes:
     if size < _SLICES_FROM:
         stream = (key * (size // 4 + 1))[:size]
         return (int.from_bytes(data, "little") ^ int.from_bytes(stream, "little")).to_bytes(size, "little")
-    masked = bytearray(data)
+    masked = bytearray(size)
     for index in range(4):
         masked[index::4] = data[index::4].translate(_XOR[key[index]])
     return bytes(masked)
