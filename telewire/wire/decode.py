@@ -136,6 +136,8 @@ def _items(item: list[Any], limits: Limits) -> f.Items:
     payload = take_payload(item[4], "An ITEMS", limits)
     if not take_uint(item[3], "The count of an ITEMS"):
         refuse_frame("An ITEMS counts at least one item")
+    if not payload:
+        refuse_frame("An ITEMS carries at least one byte, the head of its array")
     return f.Items(stream, flags, item[3], payload, take_extensions(item, 5, limits))
 
 
@@ -221,6 +223,8 @@ def _hello(item: list[Any], limits: Limits) -> f.Hello:
         take_uint(value, "A limit")
     session = None if item[5] is None else take_bytes(item[5], "The session of a HELLO")
     token = None if item[6] is None else take_bytes(item[6], "The token of a HELLO")
+    if (session is None) is not (token is None):
+        refuse_frame("A HELLO states a session and its token, or null for both")
     return f.Hello(lowest, highest, features, item[4], session, token, take_extensions(item, 7, limits))
 
 
@@ -278,7 +282,7 @@ def _close(item: list[Any], limits: Limits) -> f.Close:
 
 
 def _unassigned(item: list[Any], limits: Limits) -> f.Unknown:
-    """Take a frame of an extension range: the core decides by its number (TW-FRM-050)."""
+    """Take a frame of an extension range: the core decides by its number (TW-FRM-033)."""
     kind = item[0]
     if not (7 <= kind <= 15 or 64 <= kind <= 65535):
         refuse_frame(f"No frame has the type {kind}")

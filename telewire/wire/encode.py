@@ -37,7 +37,7 @@ _name = lru_cache(maxsize=1024)(encode_text)
 
 
 def encode_frame(frame: f.Frame) -> bytes:
-    """Return one frame, encoded deterministically (RFC 8949 §4.2, TW-FRM-004).
+    """Return one frame, encoded deterministically (RFC 8949 §4.2, TW-FRM-020).
 
     The fields are taken as they are: that they follow ``spec/telewire.cddl`` is the sender's state's
     business, and a receiver refuses what does not.

@@ -109,7 +109,7 @@ def take_single(flags: Any, what: str) -> int:
 
 
 def take_size(size: Any, payload: bytes, more: bool, what: str) -> int:
-    """Check the size of a payload against its first or only part (TW-FRM-021)."""
+    """Check the size of a payload against its first or only part (TW-FRM-043)."""
     if type(size) is not int or not 0 <= size < BEYOND:
         refuse_frame(f"The size of {what} is an integer from 0 to 2^53 - 1, not {show(size)}")
     if more and not 0 < len(payload) < size:

@@ -62,22 +62,68 @@ def load_strict(
     """
     file = BytesIO(data)
     try:
-        value: object = cbor2.load(
-            file,
-            max_depth=max_depth,
-            allow_indefinite=False,
-            allow_duplicate_keys=False,
-            tag_hook=refuse_unknown_tag,
-            semantic_decoders=decoders,
-        )
+        # cbor2 does not count an array or map that is empty: one level less allows what max_depth does.
+        value = _load(file, max_depth - 1, decoders)
     except cbor2.CBORDecodeError as error:
-        raise _translate(error, what, max_depth, malformed) from error
+        refusal = _translate(error, what, max_depth, malformed)
+        if refusal.code is not ErrorCode.NESTING_TOO_DEEP:
+            raise refusal from error
+        value = _load_deep(file, what, max_depth, decoders, malformed)
     if file.tell() != len(data):
         raise RemoteProtocolError(
             f"The {what} ends at byte {file.tell()}, but {len(data)} bytes came; send one data item, whole.",
             malformed,
         )
     return value
+
+
+def _load(file: BytesIO, max_depth: int, decoders: Mapping[int, TagDecoder]) -> object:
+    return cbor2.load(
+        file,
+        max_depth=max_depth,
+        allow_indefinite=False,
+        allow_duplicate_keys=False,
+        tag_hook=refuse_unknown_tag,
+        semantic_decoders=decoders,
+    )
+
+
+def _load_deep(
+    file: BytesIO, what: str, max_depth: int, decoders: Mapping[int, TagDecoder], malformed: ErrorCode
+) -> object:
+    """Decode what nests nearly too deep, and look for an empty array or map one level beyond."""
+    file.seek(0)
+    try:
+        value = _load(file, max_depth, decoders)
+    except cbor2.CBORDecodeError as error:
+        raise _translate(error, what, max_depth, malformed) from error
+    if _nests_deeper(file.getvalue(), max_depth):
+        raise _too_deep(what, max_depth)
+    return value
+
+
+def _nests_deeper(data: bytes, bound: int) -> bool:
+    """Whether the first item of ``data``, which is well-formed, has more than ``bound`` levels."""
+    position = 0
+    open_items = [1]  # Items still to come, level by level.
+    while open_items:
+        if not open_items[-1]:
+            open_items.pop()
+            continue
+        open_items[-1] -= 1
+        major, argument = data[position] >> 5, data[position] & 0x1F
+        position += 1
+        if argument >= 24:
+            size = 1 << argument - 24
+            argument = int.from_bytes(data[position : position + size], "big")
+            position += size
+        if major in (2, 3):
+            position += argument
+        elif major in (4, 5, 6):
+            open_items.append({4: argument, 5: 2 * argument, 6: 1}[major])
+            if len(open_items) - 1 > bound:
+                return True
+    return False
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -94,12 +140,15 @@ def _translate(error: Exception, what: str, max_depth: int, malformed: ErrorCode
             return cause
         text = str(cause)
         if text.startswith("maximum container nesting depth"):
-            return RemoteProtocolError(
-                f"The {what} nests deeper than {max_depth} levels; send flatter data.",
-                ErrorCode.NESTING_TOO_DEEP,
-            )
+            return _too_deep(what, max_depth)
         if "Duplicate map key" in text:
             return RemoteProtocolError(
                 f"A map in the {what} has the same key twice; send each key once.", ErrorCode.DUPLICATE_KEY
             )
     return RemoteProtocolError(f"The {what} cannot be decoded: {str(error)[:160]}.", malformed)
+
+
+def _too_deep(what: str, max_depth: int) -> RemoteProtocolError:
+    return RemoteProtocolError(
+        f"The {what} nests deeper than {max_depth} levels; send flatter data.", ErrorCode.NESTING_TOO_DEEP
+    )

@@ -69,11 +69,11 @@ ALLOWED_TAGS: Final = frozenset(
 )
 
 NESTING: Final = 64
-"""Levels of arrays, maps and tags in one value: recursion in decoders must be bounded (TW-VAL-003)."""
+"""Levels of arrays, maps and tags in one value: recursion in decoders must be bounded (TW-VAL-004)."""
 MAX_BIGNUM_BYTES: Final = 8 * 1024
-"""Bytes of one big integer: converting it to text is quadratic (TW-VAL-004)."""
+"""Bytes of one big integer: converting it to text is quadratic (TW-VAL-011)."""
 MAX_EXPONENT: Final = 999_999
-"""Of a decimal, either sign: written out, the number has that many digits (TW-VAL-005)."""
+"""Of a decimal, either sign: written out, the number has that many digits (TW-VAL-011)."""
 
 
 @final

@@ -21,6 +21,7 @@ __all__ = ["decode_items", "decode_value"]
 
 _MALFORMED: Final = ErrorCode.MALFORMED_VALUE
 
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:[0-5]\d)", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _LOCAL: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?", re.ASCII)
 _TIME: Final = re.compile(r"\d\d:\d\d:\d\d(\.\d{6})?([+-]\d\d:\d\d(:\d\d(\.\d{6})?)?)?", re.ASCII)
@@ -83,7 +84,7 @@ def _refuse(problem: str) -> NoReturn:
 
 
 def _check_assigned(value: object, references: Sequence[object]) -> None:
-    """Refuse undefined and unassigned simple values anywhere in a decoded value (TW-VAL-006)."""
+    """Refuse undefined and unassigned simple values anywhere in a decoded value (TW-VAL-005)."""
     foreign = {id(reference) for reference in references}  # Not the payload's: not looked into.
     level: list[Any] = [value]
     while level:
@@ -160,6 +161,10 @@ def _match(pattern: re.Pattern[str], content: Any, rule: str) -> str:
     return content
 
 
+def _datetime(content: Any, immutable: bool) -> datetime:
+    return datetime.fromisoformat(_match(_MOMENT, content, "A date and time reads as in RFC 3339").upper())
+
+
 def _date(content: Any, immutable: bool) -> date:
     return date.fromisoformat(_match(_DATE, content, "A date reads YYYY-MM-DD"))
 
@@ -181,19 +186,39 @@ def _timedelta(content: Any, immutable: bool) -> timedelta:
     return timedelta(days, seconds, microseconds)
 
 
+def _set(content: Any, immutable: bool) -> set[Any] | frozenset[Any]:
+    if not isinstance(content, (list, tuple)):
+        _refuse(f"A set is an array of its members, not {show(content)}")
+    members = frozenset(content) if immutable else {_hashable(member) for member in content}
+    if len(members) != len(content):
+        _refuse("A set has the same member twice")
+    return members
+
+
+def _hashable(part: Any) -> Any:
+    """Return what can be in a set, as cbor2 makes it of map keys: tuples for arrays, and so on."""
+    if type(part) is list:
+        return tuple([_hashable(element) for element in part])
+    if type(part) is dict:
+        return cbor2.frozendict({key: _hashable(element) for key, element in part.items()})
+    return frozenset(part) if type(part) is set else part
+
+
 def _undeclared(content: Any, immutable: bool) -> NoReturn:
     _refuse(f"The value refers to declaration {show(content)}, but none came with it")
 
 
-# Tags 0 (date and time), 37 (UUID) and 258 (set) are decoded by cbor2 as we want them.
+# Tag 37 (UUID) is decoded by cbor2 as we want it.
 _DECODERS: Final[dict[int, TagDecoder]] = {
     **{tag: refusing(tag) for tag in CBOR2_TAGS - tags.ALLOWED_TAGS},
+    tags.TAG_DATETIME: _datetime,
     tags.TAG_POSITIVE_BIGNUM: _positive_bignum,
     tags.TAG_NEGATIVE_BIGNUM: _negative_bignum,
     tags.TAG_DECIMAL: _decimal,
     tags.TAG_RATIONAL: _fraction,
     tags.TAG_IPV4: _ipv4,
     tags.TAG_IPV6: _ipv6,
+    tags.TAG_SET: _set,
     tags.TAG_DATE: _date,
     tags.TAG_REFERENCE: _undeclared,
     tags.TAG_LOCAL_DATETIME: _local_datetime,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
@@ -202,9 +202,7 @@ def _int(encoder: _Encoder, value: int, around: int) -> bytes:
     if -(1 << 64) <= value < 1 << 64:
         return encode_int(value)
     if not -_INT_BOUND <= value < _INT_BOUND:
-        encoder.fail(
-            f"is an integer of {value.bit_length()} bits; send bytes beyond {_BIGNUM * 8}"
-        )
+        encoder.fail(f"is an integer of {value.bit_length()} bits; send bytes beyond {_BIGNUM * 8}")
     tag = tags.TAG_POSITIVE_BIGNUM if value >= 0 else tags.TAG_NEGATIVE_BIGNUM
     magnitude = value if value >= 0 else ~value
     data = magnitude.to_bytes((magnitude.bit_length() + 7) // 8, "big")
@@ -260,9 +258,16 @@ def _map(encoder: _Encoder, value: dict[object, object], around: int) -> bytes:
 
 
 def _datetime(encoder: _Encoder, value: datetime, around: int) -> bytes:
+    offset = datetime.utcoffset(value)
+    if offset is None:
+        return encoder.tagged(tags.TAG_LOCAL_DATETIME, encode_text(datetime.isoformat(value)), around)
+    if offset % timedelta(minutes=1):
+        # RFC 3339 has no seconds in an offset, which zones had before clocks were set by wire.
+        try:
+            value = datetime.astimezone(value, UTC)
+        except OverflowError:
+            encoder.fail("has seconds in its offset and is out of range in UTC; send it with another offset")
     text = datetime.isoformat(value)
-    if datetime.utcoffset(value) is None:
-        return encoder.tagged(tags.TAG_LOCAL_DATETIME, encode_text(text), around)
     if text.endswith("+00:00"):
         text = text[:-6] + "Z"
     return encoder.tagged(tags.TAG_DATETIME, encode_text(text), around)
