@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 if TYPE_CHECKING:
     import trio
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["Backend", "Signal", "Task", "Timer", "current_backend"]
 
 
-class Task(ABC):
+class Task(Protocol):
     """A running task that can be cancelled from outside."""
 
-    @abstractmethod
-    def cancel(self) -> None:
+    def cancel(self) -> object:
         """Cancel the task at its next (or present) await; no effect once it has ended."""
 
 
@@ -50,8 +49,8 @@ class Signal(ABC):
         """Wake everyone who waits, now and later."""
 
     @abstractmethod
-    async def wait(self) -> None:
-        """Park until :meth:`set`; raises only the backend's cancellation."""
+    def wait(self) -> Awaitable[None]:
+        """Park until :meth:`set`; await it at once. Raises only the backend's cancellation."""
 
 
 class Backend(ABC):
@@ -75,6 +74,10 @@ class Backend(ABC):
         ``function`` must handle its exceptions: one that escapes is given to the loop's own
         handler (asyncio) or ends the program (trio), as any bug of ours should.
         """
+
+    def start(self, function: Callable[[], Coroutine[Any, Any, object]]) -> Task:
+        """The same for a caller who holds the task until it has ended; cheaper for each call."""
+        return self.spawn(function)
 
     @abstractmethod
     def call_soon(self, callback: Callable[[], object]) -> None:
@@ -126,17 +129,6 @@ def current_backend() -> Backend:
 
 
 @final
-class _AsyncioTask(Task):
-    __slots__ = ("task",)
-
-    def __init__(self, task: asyncio.Task[object]) -> None:
-        self.task = task
-
-    def cancel(self) -> None:
-        self.task.cancel()
-
-
-@final
 class _AsyncioTimer(Timer):
     __slots__ = ("handle",)
 
@@ -147,32 +139,43 @@ class _AsyncioTimer(Timer):
         self.handle.cancel()
 
 
+async def _at_once() -> None:
+    """What a wait for something past is."""
+
+
 @final
 class _AsyncioSignal(Signal):
-    __slots__ = ("_futures", "_loop", "_set")
+    """One native future for each waiter: a cancelled one disturbs no other. Most have one waiter."""
+
+    __slots__ = ("_first", "_loop", "_others", "_set")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._set = False
-        self._futures: list[asyncio.Future[None]] | None = None
+        self._first: asyncio.Future[None] | None = None
+        self._others: list[asyncio.Future[None]] | None = None
 
     def set(self) -> None:
         self._set = True
-        if self._futures is not None:
-            for future in self._futures:
-                if not future.done():
-                    future.set_result(None)
-            self._futures = None
+        first, self._first = self._first, None
+        if first is not None and not first.done():
+            first.set_result(None)
+        others, self._others = self._others, None
+        for future in others or ():
+            if not future.done():
+                future.set_result(None)
 
-    async def wait(self) -> None:
+    def wait(self) -> Awaitable[None]:
         if self._set:
-            return
+            return _at_once()
         future = self._loop.create_future()
-        if self._futures is None:
-            self._futures = [future]
+        if self._first is None:
+            self._first = future
+        elif self._others is None:
+            self._others = [future]
         else:
-            self._futures.append(future)
-        await future
+            self._others.append(future)
+        return future
 
 
 @final
@@ -208,7 +211,10 @@ class _AsyncioBackend(Backend):
         task: asyncio.Task[object] = self.loop.create_task(function(*args), context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return _AsyncioTask(task)
+        return task
+
+    def start(self, function: Callable[[], Coroutine[Any, Any, object]]) -> Task:
+        return self.loop.create_task(function())
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         self.loop.call_soon(callback)

@@ -62,7 +62,7 @@ class OutgoingCall(CallEnd):
         self.name = name
         self.core: core.Call | None = None
         self.signal: Signal | None = None
-        self.callbacks = CloseCallbacks(driver.backend, f"the call {name}()")
+        self.callbacks = CloseCallbacks(driver.backend, name)
         self.converter = converter
         self.result: object = None
         self.error: BaseException | None = None
@@ -221,7 +221,7 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
         return f"<Call of {self._state.name}(), {state}>"
 
     def __await__(self) -> Generator[Any, Any, T_co]:
-        return self.result().__await__()
+        return self._state.wait().__await__()  # type: ignore[return-value]  # converted, or not annotated
 
     async def result(self) -> T_co:
         """The result, as a plain coroutine for task groups: ``group.start_soon(call.result)``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, final
 
 import anyio
 from typing_extensions import TypeVar
@@ -17,7 +17,7 @@ from telewire.runtime.transport import Request
 if TYPE_CHECKING:
     from telewire.runtime.backend import Backend, Signal
 
-__all__ = ["Context", "OnClose", "get_context"]
+__all__ = ["CloseCallbacks", "Context", "ContextHolder", "OnClose", "enter_context", "get_context"]
 
 S = TypeVar("S", default=Any, covariant=True)
 
@@ -27,7 +27,15 @@ named ``reason``. (Any: an exception of the application is a reason too.)"""
 
 CLEANUP_SECONDS = 5.0
 
-_current: contextvars.ContextVar[Context[Any]] = contextvars.ContextVar("telewire_context")
+class ContextHolder(Protocol):
+    """What stands in the context variable: the call, which makes its context when it is asked for."""
+
+    @property
+    def context(self) -> Context[Any]:
+        """The context of the call."""
+
+
+_current: contextvars.ContextVar[ContextHolder] = contextvars.ContextVar("telewire_context")
 
 
 def get_context() -> Context[Any]:
@@ -40,7 +48,7 @@ def get_context() -> Context[Any]:
         RuntimeError: this code does not run inside a call.
     """
     try:
-        return _current.get()
+        return _current.get().context
     except LookupError:
         raise RuntimeError(
             "get_context() was used outside of a call; call it inside a function that a Service serves, "
@@ -199,11 +207,5 @@ class Context(Generic[S]):
         self._end()
 
 
-def enter_context(context: Context[Any]) -> contextvars.Token[Context[Any]]:
-    """Make ``context`` the one that :func:`get_context` finds from here on."""
-    return _current.set(context)
-
-
-def leave_context(token: contextvars.Token[Context[Any]]) -> None:
-    """Undo :func:`enter_context`."""
-    _current.reset(token)
+enter_context = _current.set
+"""Make a call the one whose context :func:`get_context` finds from here on."""

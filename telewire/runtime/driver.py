@@ -98,6 +98,7 @@ class Driver:
         self.connection = connection
         self.transport = transport
         self.host = host
+        self.bodies: set[CallEnd] = set()
         self._flushing = False
         self._dispatching = False
         self._finalised: deque[Stream] = deque()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Sequence
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, final
 
 import anyio
@@ -44,7 +45,7 @@ class SourceTask:
         self._task = driver.backend.spawn(self._run)
 
     async def _run(self) -> None:
-        enter_context(self._call.context)
+        enter_context(self._call)
         try:
             await self._producer.run()
         except BaseException:
@@ -80,6 +81,7 @@ class IncomingCall(CallEnd):
         "_callbacks",
         "_cancelling",
         "_cleanup",
+        "_context",
         "_core",
         "_deadline",
         "_driver",
@@ -92,7 +94,6 @@ class IncomingCall(CallEnd):
         "_started",
         "_stop_code",
         "_task",
-        "context",
     )
 
     def __init__(
@@ -103,17 +104,12 @@ class IncomingCall(CallEnd):
         self._function = function
         self._event = event
         self._core = event.call
-        self._callbacks = CloseCallbacks(driver.backend, f"{function.name}()", self.report)
-        deadlines = [each for each in (event.deadline, event.lifetime) if each is not None]
-        self._deadline = min(deadlines, default=None)
-        self.context: Context[Any] = Context(
-            driver.backend,
-            driver.transport.request,
-            event.metadata or {},
-            self._callbacks,
-            self._deadline,
-            self.end,
-        )
+        self._callbacks = CloseCallbacks(driver.backend, function.name, self.report)
+        self._deadline = event.deadline
+        if event.lifetime is not None and (event.deadline is None or event.lifetime < event.deadline):
+            self._deadline = event.lifetime
+        self._context: Context[Any] | None = None
+        # Set only where the call needs them: a scope, a timer and a wrapper cost more than most calls.
         self._scope: anyio.CancelScope | None = None
         self._cleanup: Timer | None = None
         self._failure: BaseException | None = None
@@ -124,7 +120,23 @@ class IncomingCall(CallEnd):
         self._cancelling = False
         self._answered = False
         event.call.app = self
-        self._task: Task = driver.backend.spawn(self._run)
+        # The loop refers to tasks weakly; the driver keeps the call until its body has ended.
+        driver.bodies.add(self)
+        self._task: Task = driver.backend.start(self._run)
+
+    @property
+    def context(self) -> Context[Any]:
+        """The context of the call, made when it is first asked for."""
+        if self._context is None:
+            self._context = Context(
+                self._driver.backend,
+                self._driver.transport.request,
+                self._event.metadata or {},
+                self._callbacks,
+                self._deadline,
+                self.end,
+            )
+        return self._context
 
     # --- from the driver -------------------------------------------------------------------------
 
@@ -188,7 +200,7 @@ class IncomingCall(CallEnd):
 
     async def _run(self) -> None:
         self._started = True
-        enter_context(self.context)
+        enter_context(self)
         self._body_running = True
         try:
             if self._stop_code is not None:
@@ -209,6 +221,7 @@ class IncomingCall(CallEnd):
                 raise
         finally:
             self._body_running = False
+            self._driver.bodies.discard(self)
             if self._cleanup is not None:
                 self._cleanup.cancel()
             if self._core.body:
@@ -224,7 +237,7 @@ class IncomingCall(CallEnd):
                 return
             args, kwargs = arguments
             result: Any = function.function(*args, **kwargs)
-            if inspect.isawaitable(result):
+            if type(result) is CoroutineType:
                 result = await result
         except Exception as error:
             self._fail(error)
