@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
@@ -21,6 +22,11 @@ TagDecoder: TypeAlias = Callable[[Any, bool], Any]
 CBOR2_TAGS: Final = frozenset(
     {0, 1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799}
 )
+
+_SMALL_BYTES: Final = 4096
+_PAIR: Final = b"\x82"
+_UNDEFINED: Final = b"\xf7"
+_undefined_in = re.compile(_UNDEFINED).search  # Twice as quick as the operator, for one byte in few.
 
 _shorten: Final = reprlib.Repr()
 _shorten.maxstring = _shorten.maxother = 60
@@ -60,6 +66,23 @@ def load_strict(
     ``what`` names the data in messages, ``malformed`` is the code for all that has no code of its own.
     Raises RemoteProtocolError and nothing else, for any bytes.
     """
+    if len(data) <= _SMALL_BYTES and not _undefined_in(data):
+        # loads ignores what follows an item. A second item that `data` cannot contain shows its end,
+        # for less than half of what a file object costs.
+        try:
+            pair = cbor2.loads(
+                _PAIR + data + _UNDEFINED,
+                max_depth=max_depth,
+                allow_indefinite=False,
+                allow_duplicate_keys=False,
+                tag_hook=refuse_unknown_tag,
+                semantic_decoders=decoders,
+            )
+        except cbor2.CBORDecodeError:
+            pass  # The slow way says what is wrong.
+        else:
+            if pair[1] is cbor2.undefined:
+                return pair[0]
     file = BytesIO(data)
     try:
         # cbor2 does not count an array or map that is empty: one level less allows what max_depth does.

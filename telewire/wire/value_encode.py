@@ -1,4 +1,4 @@
-"""Values → payloads: plain ones in one call of cbor2, all others part by part, with a path to what fails."""
+"""Values → payloads: small plain ones at once, large ones by cbor2, all others part by part, with a path."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import cbor2
 
 from telewire.wire import tags
 from telewire.wire.heads import ARRAY, BYTES, MAP, TAG, encode_head, encode_int, encode_text
+from telewire.wire.quick import encode_small
 from telewire.wire.strict import show
 
 __all__ = ["ValueEncodeError", "encode_value"]
@@ -22,7 +23,6 @@ __all__ = ["ValueEncodeError", "encode_value"]
 _SCALARS: Final = frozenset({int, str, float, bool, type(None), bytes})
 _scalars_only = _SCALARS.issuperset
 _dumps = cbor2.dumps
-_SMALL: Final = 16  # A loop over a few values is quicker than the machinery for many.
 _BIGNUM: Final = tags.MAX_BIGNUM_BYTES
 _INT_BOUND: Final = 1 << _BIGNUM * 8
 _REPLACEMENTS: Final = 8  # A default that never arrives at something encodable must end.
@@ -53,19 +53,9 @@ def encode_value(value: object, default: Callable[[object], object] | None = Non
     Raises ValueEncodeError for a type without encoding, lone surrogates in text, integers beyond 8 KiB
     and values that nest deeper than 64 levels or contain themselves.
     """
-    if type(value) is dict and len(value) <= _SMALL:
-        for part in value.values():
-            if type(part) not in _SCALARS:
-                break
-        else:
-            try:
-                "".join(value)  # Takes nothing but text: no key is anything else.
-                data = _dumps(value)
-            except (TypeError, UnicodeEncodeError):
-                pass  # Keys that are no text, or text that is none: looked at below.
-            else:
-                if len(data) <= _BIGNUM:
-                    return data
+    small = encode_small(value)
+    if small is not None:
+        return small
     plain = _dump_plain(value, tags.NESTING - 1)
     if plain is None:
         return _Encoder(default).encode(value, 0)

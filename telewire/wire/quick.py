@@ -1,0 +1,99 @@
+"""The quick path of values: small plain ones, encoded in one walk and without cbor2.
+
+cbor2 costs about as much for each container and integer as this whole walk for a small value, and
+it has to be kept from types and depths it handles otherwise, which is a walk of its own. Measured
+against it in ``benchmarks/profile_call.py``. Whatever is not small and plain is left to the full encoder, which
+writes the same bytes; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from math import inf
+from struct import Struct
+from typing import Any, Final
+
+from telewire.wire.heads import ARRAY, BYTES, MAP, TEXT, encode_head, encode_int, encode_text
+
+__all__ = ["encode_small"]
+
+_LEVELS: Final = 8
+_LENGTH: Final = 32
+_KEY_LENGTH: Final = 40
+
+_INTEGERS: Final = tuple(encode_int(number) for number in range(1024))
+_TEXTS: Final = tuple(encode_head(TEXT, length) for length in range(256))
+_BYTES: Final = tuple(encode_head(BYTES, length) for length in range(256))
+_ARRAYS: Final = tuple(encode_head(ARRAY, length) for length in range(_LENGTH))
+_MAPS: Final = tuple(encode_head(MAP, length) for length in range(_LENGTH))
+_float = Struct(">Bd").pack
+_two_bytes = Struct(">BH").pack
+_four_bytes = Struct(">BI").pack
+# The same few keys stand in every item; only short ones are kept.
+_key = lru_cache(maxsize=1024)(encode_text)
+
+
+def encode_small(value: object) -> bytes | None:
+    """Return the encoding of a small plain value, None for any other."""
+    parts: list[bytes] = []
+    try:
+        return b"".join(parts) if _walk(value, parts.append, _LEVELS) else None
+    except UnicodeEncodeError:
+        return None
+
+
+# Any: what the exact type allows is done with it.
+def _walk(value: Any, add: Callable[[bytes], object], levels: int) -> bool:
+    """Encode one value; false where it is not plain, or not small."""
+    kind = type(value)
+    if kind is str:
+        data = value.encode()
+        if len(data) > 255:
+            return False
+        add(_TEXTS[len(data)])
+        add(data)
+    elif kind is int:
+        if 0 <= value < 1024:
+            add(_INTEGERS[value])
+        elif 1024 <= value < 65536:
+            add(_two_bytes(0x19, value))
+        elif 65536 <= value < 4294967296:
+            add(_four_bytes(0x1A, value))
+        elif -(1 << 64) <= value < 1 << 64:
+            add(encode_int(value))
+        else:
+            return False
+    elif kind is dict:
+        if not levels or len(value) >= _LENGTH:
+            return False
+        add(_MAPS[len(value)])
+        for key, part in value.items():
+            if type(key) is not str or len(key) > _KEY_LENGTH:
+                return False
+            add(_key(key))
+            if not _walk(part, add, levels - 1):
+                return False
+    elif kind is list or kind is tuple:
+        if not levels or len(value) >= _LENGTH:
+            return False
+        add(_ARRAYS[len(value)])
+        for part in value:
+            if not _walk(part, add, levels - 1):
+                return False
+    elif value is None:
+        add(b"\xf6")
+    elif kind is bool:
+        add(b"\xf5" if value else b"\xf4")
+    elif kind is float:
+        if not -inf < value < inf:
+            return False
+        add(_float(0xFB, value))
+    elif kind is bytes:
+        if len(value) > 255:
+            return False
+        add(_BYTES[len(value)])
+        add(value)
+    else:
+        return False
+    return True
