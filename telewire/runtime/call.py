@@ -173,8 +173,11 @@ class OutgoingCall(CallEnd):
             self.cancelled = error
         self.stop(ErrorCode.NONE if quiet else ErrorCode.CANCELLED, payload)
 
-    async def wait(self) -> object:
-        """The answer; a task cancelled in here cancels the call, unless another waits too."""
+    async def wait(self, handle: object = None) -> object:
+        """The answer; a task cancelled in here cancels the call, unless another waits too.
+
+        ``handle`` is only kept alive: ``await remote.f()`` holds its Call nowhere else.
+        """
         if not self._decoded:
             self.waiting += 1
             try:
@@ -221,7 +224,7 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
         return f"<Call of {self._state.name}(), {state}>"
 
     def __await__(self) -> Generator[Any, Any, T_co]:
-        return self._state.wait().__await__()  # type: ignore[return-value]  # converted, or not annotated
+        return self._state.wait(self).__await__()  # type: ignore[return-value]  # converted, or not annotated
 
     async def result(self) -> T_co:
         """The result, as a plain coroutine for task groups: ``group.start_soon(call.result)``.
