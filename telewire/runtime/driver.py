@@ -26,6 +26,7 @@ __all__ = ["CallEnd", "Driver", "Host", "StreamEnd"]
 
 PULL_BYTES: Final = 64 * 1024
 PASS_BYTES: Final = 256 * 1024
+PASS_EVENTS: Final = 32
 
 
 class CallEnd:
@@ -101,6 +102,8 @@ class Driver:
         self.bodies: set[CallEnd] = set()
         self._flushing = False
         self._dispatching = False
+        self._pending: deque[events.Event] = deque()
+        self._continuing = False
         self._finalised: deque[Stream] = deque()
         self._timer: Timer | None = None
         self._armed = 0.0
@@ -189,16 +192,34 @@ class Driver:
     # --- events ----------------------------------------------------------------------------------
 
     def dispatch(self) -> None:
-        """Hand out all events; those that arise meanwhile too."""
+        """Hand out events, in order; those that arise meanwhile too.
+
+        Only so many in one pass: what they start then leaves in several batches, one a pass, and the
+        other side works on the first while this one prepares the next.
+        """
         if self._dispatching:
             return
         self._dispatching = True
+        pending = self._pending
+        left = PASS_EVENTS
         try:
-            while self.connection.has_events:
-                for event in self.connection.events_received():
-                    self._hand_out(event)
+            while left:
+                if not pending:
+                    if not self.connection.has_events:
+                        return
+                    pending.extend(self.connection.events_received())
+                left -= 1
+                self._hand_out(pending.popleft())
         finally:
             self._dispatching = False
+        if not self._continuing:
+            self._continuing = True
+            self.backend.call_soon(self._continue)
+
+    def _continue(self) -> None:
+        self._continuing = False
+        self.dispatch()
+        self.schedule()
 
     def _hand_out(self, event: events.Event) -> None:
         if isinstance(event, events.ItemsReceived):
