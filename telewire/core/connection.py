@@ -13,12 +13,14 @@ It reads no clock, rolls no dice, awaits nothing and logs nothing.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Final, Literal, TypeAlias, final
+from typing import Final, Literal, final
 
+from telewire.core.checks import Declare
 from telewire.core.commands import Commands
 from telewire.core.events import ConnectionClosed, Event, HelloReceived
 from telewire.core.halves import Outgoing, SendHalf
+from telewire.core.ids import LAST
+from telewire.core.negotiation import VERSION, make_hello, read_hello, too_small
 from telewire.core.states import (
     CONNECTION,
     ConnectionInput,
@@ -29,20 +31,15 @@ from telewire.core.states import (
 )
 from telewire.core.streams import Call
 from telewire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
-from telewire.limits import ADVERTISED, Limits
+from telewire.limits import Limits
 from telewire.wire import frames as wire
 from telewire.wire.codec import decode_batch, encode_batch, encode_frame
-from telewire.wire.frames import Kind
 
 __all__ = ["Connection", "Declare"]
 
-VERSION: Final = 1
-CONTROL_BYTES: Final = 16 * 1024
 BATCH_HEAD_BYTES: Final = 9
-SMALLEST: Final = 1024
-
-Declare: TypeAlias = tuple[Kind, int | None]
-"""A stream that a payload introduces: its kind and, for functions and channels, the exporter's number."""
+IDENTITY_BYTES: Final = 64
+TEXT_CHARACTERS: Final = 200
 
 
 @final
@@ -57,6 +54,9 @@ class Connection(Commands):
         session_id: names the session; random bytes of yours, never reused.
         token: proves that a later transport belongs to it; at least 16 random bytes of yours.
         now: the time at which the transport came up.
+
+    Raises:
+        LocalProtocolError: the limits leave no room for a payload, or a session was named wrongly.
     """
 
     def __init__(
@@ -69,22 +69,19 @@ class Connection(Commands):
         now: float = 0.0,
     ) -> None:
         super().__init__(limits or Limits())
-        if side == "client" and (session_id is not None or token is not None):
-            raise LocalProtocolError(
-                "A client has no session_id or token of its own; the server's hello gives them."
-            )
+        self._check_own(side, session_id, token)
         self.side = side
-        self.peer_going_away = False
-        self._now = self._heard = self._spoke = self._born = now
+        self._now = self._heard = self._born = now
+        self._closing_until = now
         self._ping_number = 0
         self._ping_open = False
         self._eof = False
         self._close = wire.Close(ErrorCode.NONE)
+        self._close_left = False
         self._error: RemoteProtocolError | None = None
-        self._session = session_id
-        self._token = token
+        self._hello = encode_frame(make_hello(self.limits, session_id, token))
         if side == "server":
-            self._say_hello()
+            self._scheduler.add_control(self._hello)
 
     # --- inputs ----------------------------------------------------------------------------------
 
@@ -109,12 +106,6 @@ class Connection(Commands):
                     self._receive(frame)
                 elif not self._receive_handshake(frame):
                     return
-            if len(self._scheduler.control) > self.limits.open_streams + self.limits.open_calls:
-                raise RemoteProtocolError(
-                    f"{len(self._scheduler.control)} frames wait to leave because of what the peer sent; "
-                    "it must read more or send less.",
-                    ErrorCode.LIMIT_EXCEEDED,
-                )
         except RemoteProtocolError as error:
             self._violated(error)
 
@@ -126,17 +117,17 @@ class Connection(Commands):
     def receive_eof(self, now: float) -> None:
         """Learn that the transport is gone. Everything open is settled by events; the last says so."""
         self._now = now
-        self._eof = True
-        before = self.state
+        self._eof = self._close_left = True
+        closing = self.state is ConnectionState.CLOSING
         if not self._move(ConnectionInput.TRANSPORT_LOST):
             return
-        if before is not ConnectionState.CLOSING:
+        if closing:
+            self._finish_close()
+        else:
             self._settle_all(ErrorCode.SESSION_LOST)
             self._events.append(
                 ConnectionClosed(ErrorCode.SESSION_LOST, "The transport is gone.", by_peer=True)
             )
-        else:
-            self._finish_close()
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due at ``now``; call it when :meth:`next_timeout` has come."""
@@ -147,13 +138,17 @@ class Connection(Commands):
                     f"No hello arrived within {self.limits.hello_seconds:g} seconds.", ErrorCode.HELLO_TIMEOUT
                 )
             )
+        if self.state is ConnectionState.CLOSING and now >= self._closing_until:
+            self._move(ConnectionInput.PATIENCE_ENDED)
+            self._finish_close()
         if self.state is not ConnectionState.OPEN:
             return
-        for timer in self._timers.due(now):
-            if timer.call.opened_here:
-                self._settle(timer.call, ErrorCode.DEADLINE_EXCEEDED)
-            else:
-                self._refuse_open_call(timer.call, ErrorCode.DEADLINE_EXCEEDED)
+        try:
+            for timer in self._timers.due(now):
+                self._refuse_stream(timer.call, ErrorCode.DEADLINE_EXCEEDED)
+        except RemoteProtocolError as error:
+            self._violated(error)
+            return
         if now >= self._heard + self.limits.dead_seconds:
             self._violated(
                 RemoteProtocolError(
@@ -171,44 +166,48 @@ class Connection(Commands):
         """Batches for the transport, in order: about ``max_bytes``, one frame more at most.
 
         At least one frame, if one may leave. Empty when nothing may; what waits for credit comes
-        when the peer has granted it. After the close has been returned, close the transport.
+        when the peer has granted it. Once ``state`` is CLOSED, write what this returns, if the
+        transport takes it, and close the transport.
         """
         if self.state is ConnectionState.CLOSED:
-            return []
+            return self._last_words()
         scheduler = self._scheduler
         frames: list[bytes] = []
         size = 0
-        while size < max_bytes:
-            spent = 0
-            while scheduler.control and spent < CONTROL_BYTES and size < max_bytes:
-                frame = scheduler.next_control()
-                frames.append(frame)
-                spent += len(frame)
-                size += len(frame)
-            if not scheduler.control:
-                self._pings = 0
-            emitted = scheduler.next_data(self._numbers) if scheduler.ring else None
-            if emitted is None:
-                if scheduler.control and size < max_bytes:
-                    continue
-                break
-            half, frame, done = emitted
+        while not frames or size < max_bytes:
+            frame = scheduler.next_control()
+            if frame is None:
+                emitted = scheduler.next_data(self._numbers, self._now)
+                if emitted is None:
+                    if scheduler.control:
+                        continue
+                    break
+                half, frame, done = emitted
+                self._emitted(half, done)
             frames.append(frame)
             size += len(frame)
-            self._emitted(half, done)
-        if self.state is ConnectionState.CLOSING and scheduler.idle:
-            frames.append(encode_frame(self._close))
+        if not scheduler.control:
+            self._pings = self._forced = 0
+        batches = self._cut(frames, size) if frames else []
+        if self.state is ConnectionState.CLOSING and scheduler.idle and (not frames or size < max_bytes):
             self._move(ConnectionInput.CLOSE_EMITTED)
             self._finish_close()
-        if not frames:
+            batches += self._last_words()
+        return batches
+
+    def _last_words(self) -> list[bytes]:
+        """The close, once, where this side closes."""
+        if self._close_left:
             return []
-        self._spoke = self._now
-        return self._cut(frames, size)
+        self._close_left = True
+        return [encode_batch([encode_frame(self._close)])]
 
     def next_timeout(self) -> float | None:
         """When to call :meth:`handle_timeout`, on the clock that ``now`` comes from."""
         if self.state is ConnectionState.OPENING:
             return self._born + self.limits.hello_seconds
+        if self.state is ConnectionState.CLOSING:
+            return self._closing_until
         if self.state is not ConnectionState.OPEN:
             return None
         silence = self.limits.dead_seconds if self._ping_open else self.limits.idle_seconds
@@ -230,11 +229,16 @@ class Connection(Commands):
     def close(self, code: int = ErrorCode.NONE, text: str = "") -> None:
         """Close the conversation: everything open ends here, and the close leaves last.
 
-        What is queued and has its credit leaves before it. Closing twice does nothing.
+        What is queued and has its credit leaves before it, within ``cleanup_seconds``. Closing
+        twice does nothing.
+
+        Raises:
+            LocalProtocolError: the code or the text is not allowed.
         """
-        if not self._move(ConnectionInput.CLOSE_COMMANDED):
-            return
-        self._close = wire.Close(code, text)
+        self._check_ending(code, text)
+        if self._move(ConnectionInput.CLOSE_COMMANDED):
+            self._close = wire.Close(code, text)
+            self._closing_until = self._now + self.limits.cleanup_seconds
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -245,15 +249,30 @@ class Connection(Commands):
         self.state = state
         return True
 
-    def _say_hello(self) -> None:
-        limits = {number: getattr(self.limits, name) for number, name in ADVERTISED.items()}
-        hello = wire.Hello(VERSION, VERSION, (), limits, self._session, self._token)
-        self._scheduler.add_control(encode_frame(hello))
+    def _check_own(self, side: str, session_id: bytes | None, token: bytes | None) -> None:
+        """What the application may not choose (TW-NEG-011, TW-LIM-003, TW-STR-045)."""
+        if side == "client" and (session_id is not None or token is not None):
+            raise LocalProtocolError(
+                "A client has no session_id or token of its own; the server's hello gives them."
+            )
+        if (session_id is None) is not (token is None):
+            raise LocalProtocolError("A server names both session_id and token, or neither.")
+        if len(session_id or b"") > IDENTITY_BYTES or len(token or b"") > IDENTITY_BYTES:
+            raise LocalProtocolError(f"session_id and token have at most {IDENTITY_BYTES} bytes.")
+        problem = too_small(self.limits)
+        if problem is not None:
+            raise LocalProtocolError(f"These limits leave no room: {problem}")
+        if self.limits.message_bytes > self.limits.session_budget // 2:
+            raise LocalProtocolError(
+                f"message_bytes is {self.limits.message_bytes}; it must be at most half of session_budget, "
+                f"{self.limits.session_budget}."
+            )
 
     def _receive_handshake(self, frame: wire.Frame) -> bool:
         """A close, or what comes before the conversation is open; false where nothing may follow."""
         if isinstance(frame, wire.Close):
             self._move(ConnectionInput.CLOSE_RECEIVED)
+            self._close_left = True
             self._settle_all(frame.code)
             self._events.append(ConnectionClosed(frame.code, frame.text, by_peer=True))
             return False
@@ -262,45 +281,21 @@ class Connection(Commands):
                 f"The conversation began with {type(frame).__name__} and not with a hello.",
                 ErrorCode.INVALID_STATE,
             )
-        if not frame.version_min <= VERSION <= frame.version_max:
-            raise RemoteProtocolError(
-                f"The peer speaks versions {frame.version_min} to {frame.version_max}, we speak {VERSION}.",
-                ErrorCode.VERSION_MISMATCH,
-            )
-        if self.side == "server" and (frame.session is not None or frame.token is not None):
-            raise RemoteProtocolError(
-                "A client's hello names no session and no token.", ErrorCode.INVALID_FRAME
-            )
+        self.peer_limits = read_hello(frame, self.side == "server")
         self._check_extensions(frame.extensions, "HELLO")
-        self.peer_limits = self._read_limits(frame.limits)
         self._move(ConnectionInput.HELLO_RECEIVED)
         if self.side == "client":
-            self._say_hello()
-            self._session, self._token = frame.session, frame.token
+            self._scheduler.add_control(self._hello)
         self._events.append(HelloReceived(VERSION, frozenset(), self.peer_limits, frame.session))
         return True
-
-    def _read_limits(self, advertised: dict[int, int]) -> Limits:
-        """The peer's limits; a bound that would leave no room for one payload is refused."""
-        known = {ADVERTISED[number]: value for number, value in advertised.items() if number in ADVERTISED}
-        limits = replace(Limits(), **known)
-        smallest = min(limits.fragment_bytes, limits.stream_window, limits.message_bytes)
-        if (
-            smallest < SMALLEST
-            or limits.batch_bytes < limits.fragment_bytes + SMALLEST
-            or not 1 <= limits.item_cost <= limits.stream_window // 4
-            or limits.batch_frames < 1
-        ):
-            raise RemoteProtocolError(
-                "The peer's hello advertises limits too small to send one payload.", ErrorCode.INVALID_FRAME
-            )
-        return limits
 
     def _violated(self, error: RemoteProtocolError) -> None:
         """Turn a broken rule into a close: the one place where that is done."""
         self._move(ConnectionInput.VIOLATED)
         self._error = error
-        self._close = wire.Close(error.code, str(error)[:200])
+        text = str(error).encode("ascii", "backslashreplace").decode()
+        self._close = wire.Close(error.code, text[: min(TEXT_CHARACTERS, self.peer_limits.reason_bytes)])
+        self._closing_until = self._now + self.limits.cleanup_seconds
         self._settle_all(error.code)
 
     def _finish_close(self) -> None:
@@ -318,10 +313,20 @@ class Connection(Commands):
             del self._unsent[stream]
             stream.move_outgoing(OutgoingInput.EMITTED)
             self._mention(stream.target, -1)
+            self._numbers_taken()
         if done is not None:
             self._finish_outbox(half, done)
+            if done.declared:
+                self._numbers_taken()
         if half.wanted:
             self._unblock(half)
+
+    def _numbers_taken(self) -> None:
+        """Stop in time where our numbers, or those that the peer still accepts, come to an end."""
+        if self._numbers.next >= self._numbers.calls_below:
+            self._give_up_unsent()
+        if self._numbers.next >= LAST:
+            self.close(ErrorCode.NONE, "The numbers of this side are used up.")
 
     def _cut(self, frames: list[bytes], size: int) -> list[bytes]:
         """Cut frames into batches that the peer accepts."""

@@ -37,35 +37,52 @@ class SendWindow:
 
 @final
 class Budget:
-    """Bytes that all grown windows and reassemblies of a connection share."""
+    """Bytes that all grown windows and reassemblies of a connection share.
 
-    __slots__ = ("left",)
+    Grown windows may take half of it, so that the other half is there for large payloads whoever
+    does not read (TW-STR-037).
+    """
+
+    __slots__ = ("left", "left_to_grow")
 
     def __init__(self, size: int) -> None:
         self.left = size
+        self.left_to_grow = size // 2
 
     def take(self, size: int) -> bool:
-        """Reserve ``size`` bytes, or nothing."""
+        """Reserve ``size`` bytes for a large payload, or nothing."""
         if size > self.left:
             return False
         self.left -= size
         return True
 
     def give(self, size: int) -> None:
-        """Return what was reserved."""
+        """Return what a large payload had."""
         self.left += size
+
+    def take_growth(self, size: int) -> bool:
+        """Reserve ``size`` bytes for a grown window, or nothing."""
+        if size > self.left_to_grow or not self.take(size):
+            return False
+        self.left_to_grow -= size
+        return True
+
+    def give_growth(self, size: int) -> None:
+        """Return what a grown window had."""
+        self.left += size
+        self.left_to_grow += size
 
 
 @final
 class ReceiveWindow:
     """What the peer may still send on one half, and what our application has consumed of it.
 
-    ``parts`` holds what is not yet consumed as (units, cost), in order of arrival; ``units`` is its sum. ``borrowed`` is
-    what this half holds of the budget: for a window grown beyond its initial size and for a large
-    payload whose remainder was granted in one step.
+    ``parts`` holds what is not yet consumed as (units, cost), in order of arrival; ``units`` is its
+    sum. Of the budget this half holds ``grown``, for a window beyond its initial size, and ``loan``,
+    for large payloads whose remainder was granted in one step.
     """
 
-    __slots__ = ("borrowed", "consumed", "limit", "loan", "parts", "received", "units", "window")
+    __slots__ = ("consumed", "grown", "limit", "loan", "parts", "received", "units", "window")
 
     def __init__(self, window: int) -> None:
         self.window = window
@@ -74,7 +91,7 @@ class ReceiveWindow:
         self.consumed = 0
         self.parts: deque[tuple[int, int]] = deque()
         self.units = 0
-        self.borrowed = 0
+        self.grown = 0
         self.loan = 0
 
     def receive(self, cost: int) -> bool:
@@ -109,9 +126,9 @@ class ReceiveWindow:
     def grow(self, window: int, budget: Budget) -> None:
         """Enlarge the window to ``window`` if the budget has the difference."""
         more = window - self.window
-        if more > 0 and budget.take(more):
+        if more > 0 and budget.take_growth(more):
             self.window = window
-            self.borrowed += more
+            self.grown = more
 
     def grant(self) -> int | None:
         """The new limit, where at least half a window has become free since the last one."""
@@ -131,14 +148,19 @@ class ReceiveWindow:
             self.limit += missing
         return True
 
-    def repay(self, budget: Budget) -> None:
-        """Return a loan once consumption has caught up with the limit it had raised."""
-        if self.loan and self.consumed + self.window >= self.limit:
-            budget.give(self.loan)
-            self.loan = 0
+    def repay(self, budget: Budget) -> bool:
+        """Return a loan once consumption has caught up with the limit it had raised; whether it did."""
+        if not self.loan or self.consumed + self.window < self.limit:
+            return False
+        budget.give(self.loan)
+        self.loan = 0
+        return True
 
     def release(self, budget: Budget) -> None:
         """Return everything borrowed: the half is finished."""
-        budget.give(self.borrowed + self.loan)
-        self.borrowed = 0
-        self.loan = 0
+        if self.grown:
+            budget.give_growth(self.grown)
+            self.grown = 0
+        if self.loan:
+            budget.give(self.loan)
+            self.loan = 0

@@ -15,6 +15,8 @@ from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.limits import Limits
 from telewire.wire.codec import encode_frame, items_payload
 from telewire.wire.frames import (
+    KEY_DEADLINE,
+    KEY_LIFETIME,
     Call,
     Chunk,
     Declaration,
@@ -27,7 +29,6 @@ from telewire.wire.frames import (
     Item,
     Items,
     Kind,
-    Reset,
 )
 
 if TYPE_CHECKING:
@@ -38,15 +39,29 @@ __all__ = ["Arrival", "Outgoing", "ReceiveHalf", "SendHalf"]
 
 MORE: Final = int(Flag.MORE)
 HEAD_BYTES: Final = 9
+MILLISECONDS: Final = 1000
+LONGEST_BUDGET: Final = (1 << 53) - 1
+
+# What may wait here of one half, besides what its credit says: a blocked transport must block the
+# producer too, whatever the peer has granted (TW-STR-066).
+QUEUE_BYTES: Final = 128 * 1024
+
+# A frame's type, reference, code, flags, size and the heads around them; one declaration at its longest.
+FRAME_BYTES: Final = 64
+DECLARATION_BYTES: Final = 20
 
 PayloadFrame: TypeAlias = Call | End | Error | Item
 
 
 @final
 class Outgoing:
-    """A payload that waits for its turn: what its frame will say, and how far it has left."""
+    """A payload that waits for its turn: what its frame will say, and how far it has left.
 
-    __slots__ = ("code", "declared", "extensions", "offset", "payload", "target", "type")
+    ``times`` are the points in time by which a call must be answered and over; what is left of them
+    travels. ``overhead`` bounds what else its frames hold besides the payload.
+    """
+
+    __slots__ = ("code", "declared", "extensions", "offset", "overhead", "payload", "target", "times", "type")
 
     def __init__(
         self,
@@ -57,6 +72,8 @@ class Outgoing:
         code: int = 0,
         target: str | Stream = "",
         extensions: Extensions | None = None,
+        times: tuple[float | None, float | None] | None = None,
+        overhead: int = 0,
     ) -> None:
         self.type = type
         self.payload = payload
@@ -64,7 +81,19 @@ class Outgoing:
         self.code = code
         self.target = target
         self.extensions = extensions
+        self.times = times
+        self.overhead = overhead
         self.offset = 0
+
+    def extensions_at(self, now: float) -> Extensions | None:
+        """The extension map as it leaves: what is left of the times is counted from then."""
+        if self.times is None:
+            return self.extensions
+        extensions = dict(self.extensions or {})
+        for key, when in zip((KEY_DEADLINE, KEY_LIFETIME), self.times, strict=True):
+            if when is not None:
+                extensions[key] = max(0, min(int((when - now) * MILLISECONDS), LONGEST_BUDGET))
+        return extensions
 
 
 @final
@@ -77,6 +106,7 @@ class SendHalf:
     """
 
     __slots__ = (
+        "_batch",
         "_fragment",
         "_item_cost",
         "_large",
@@ -101,14 +131,15 @@ class SendHalf:
         self.wanted = False
         self._item_cost = peer.item_cost
         self._fragment = peer.fragment_bytes
+        self._batch = peer.batch_bytes
         # A payload up to half a window always gets its credit once the receiver has consumed, since
         # less than that can be consumed and not yet granted; a larger one asks by its first fragment.
         self._large = min(peer.stream_window // 2, peer.fragment_bytes)
 
     @property
     def writable(self) -> bool:
-        """Whether one more item fits into the credit, after all that waits."""
-        return self.window.limit - self.window.used - self.queued >= self._item_cost
+        """Whether one more item fits into the credit and the queue, after all that waits."""
+        return self.queued < QUEUE_BYTES and self.window.available - self.queued >= self._item_cost
 
     def move(self, signal: HalfInput) -> bool:
         """Take a step of the table; false, unchanged, where it has no such row."""
@@ -116,12 +147,18 @@ class SendHalf:
         if state is None:
             return False
         self.state = state
+        self.wanted = False
         return True
 
     def queue_small(self, payload: bytes) -> None:
-        """Queue an item, a message or a chunk as it is."""
+        """Queue an item or a message as it is."""
         self.outbox.append(payload)
         self.queued += max(len(payload), self._item_cost)
+
+    def queue_chunk(self, data: bytes) -> None:
+        """Queue bytes, in pieces that fit a frame: cutting them again and again would be quadratic."""
+        for begin in range(0, len(data), self._fragment):
+            self.queue_small(data[begin : begin + self._fragment])
 
     def is_small(self, payload: bytes) -> bool:
         """Whether an item may share a frame with its neighbours."""
@@ -139,23 +176,18 @@ class SendHalf:
         self.queued = 0
         return dropped
 
-    def emit(self, numbers: Numbers) -> tuple[bytes, Outgoing | None] | None:
+    def emit(self, numbers: Numbers, now: float) -> tuple[bytes, Outgoing | None] | None:
         """The next frame, encoded, and the payload that it completes, if it does.
 
         None where nothing may leave now: no credit, nothing queued, or not introduced yet.
         """
         if not self.outbox:
             return None
-        if self.stream.number is None:
-            if self.stream.kind is not Kind.CALL:
-                return None
-            self.stream.introduce(numbers)
         head = self.outbox[0]
-        if type(head) is bytes:
+        if isinstance(head, bytes):
             encoded = self._emit_chunk(head) if self.stream.kind is Kind.BYTES else self._emit_items()
             return None if encoded is None else (encoded, None)
-        assert isinstance(head, Outgoing)
-        return self._emit_payload(head, numbers)
+        return self._emit_payload(head, numbers, now)
 
     def _emit_items(self) -> bytes | None:
         available = self.window.available
@@ -166,7 +198,10 @@ class SendHalf:
             if type(entry) is not bytes:
                 break
             length = len(entry)
-            if (size + length > room and count) or max(size + length, item_cost * (count + 1)) > available:
+            # The array's head counts too, and is at its longest with the longest frame.
+            if (size + length > room and count) or (
+                max(size + length + HEAD_BYTES, item_cost * (count + 1)) > available
+            ):
                 break
             size += length
             count += 1
@@ -174,10 +209,10 @@ class SendHalf:
         if not count:
             return None
         popleft = self.outbox.popleft
-        items = [popleft() for _ in range(count)]
+        payload = items_payload([popleft() for _ in range(count)])  # type: ignore[misc]  # bytes, as seen above
         self.queued -= queued
-        self.window.used += max(size, item_cost * count)
-        return encode_frame(Items(self.stream.reference, 0, count, items_payload(items)))  # type: ignore[arg-type]
+        self.window.used += max(len(payload), item_cost * count)
+        return encode_frame(Items(self.stream.reference, 0, count, payload))
 
     def _emit_chunk(self, head: bytes) -> bytes | None:
         room = min(self.window.available, self._fragment)
@@ -193,27 +228,34 @@ class SendHalf:
         self.window.used += max(len(head), self._item_cost)
         return encode_frame(Chunk(self.stream.reference, 0, head))
 
-    def _emit_payload(self, head: Outgoing, numbers: Numbers) -> tuple[bytes, Outgoing | None] | None:
-        reference = self.stream.reference
-        if head.type is FrameType.RESET:
-            self.outbox.popleft()
-            self.queued -= len(head.payload)
-            return encode_frame(Reset(reference, head.code, head.payload)), head
+    def _emit_payload(
+        self, head: Outgoing, numbers: Numbers, now: float
+    ) -> tuple[bytes, Outgoing | None] | None:
+        stream = self.stream
+        if stream.mentions and head.type is not FrameType.ITEM:
+            # The end of a channel waits for the requests on it that were made before.
+            return None
+        target = head.target
+        if not isinstance(target, str) and target.number is None:
+            # A request on a channel of ours that the peer has not heard of yet.
+            return None
         size = len(head.payload)
         part = self._part(head, size)
         if part is None:
             return None
+        if stream.number is None:
+            stream.introduce(numbers)
         whole = head.offset + part == size
         self.window.used += charge(head.type is FrameType.ITEM, size, part, whole, self._item_cost)
         payload = head.payload if part == size else head.payload[head.offset : head.offset + part]
         flags = 0 if whole else MORE
         declarations: tuple[Declaration, ...] = ()
         if whole and head.declared:
-            declarations = tuple(stream.introduce(numbers) for stream in head.declared)
+            declarations = tuple([stream.introduce(numbers) for stream in head.declared])
         if head.offset:
-            frame = encode_frame(Fragment(reference, flags, payload, declarations))
+            frame = encode_frame(Fragment(stream.reference, flags, payload, declarations))
         else:
-            frame = encode_frame(self._first(head, reference, flags, size, payload, declarations))
+            frame = encode_frame(self._first(head, flags, size, payload, declarations, now))
         self.queued -= part
         if not whole:
             head.offset += part
@@ -223,28 +265,36 @@ class SendHalf:
 
     def _part(self, head: Outgoing, size: int) -> int | None:
         """How many bytes of the payload may leave now; None where it waits for credit."""
-        available = self.window.available
-        if head.offset:
-            return min(self._fragment, available, size - head.offset) or None
+        rest = size - head.offset
+        room = self._fragment
+        if head.overhead:
+            room = min(room, self._batch - head.overhead)
         item = head.type is FrameType.ITEM
-        if not item and size <= self._item_cost:
-            return size
-        if size <= self._fragment and max(size, self._item_cost if item else 0) <= available:
-            return size
-        return min(self._fragment, available) if size > self._large <= available else None
+        if rest <= room:
+            cost = charge(item, size, rest, True, self._item_cost)
+            if not cost or cost <= self.window.available:
+                return rest
+        elif not item and size <= self._item_cost:
+            return room
+        if head.offset:
+            # The receiver has granted the whole remainder, or will.
+            return min(room, self.window.available, rest - 1) or None
+        large = min(self._large, room)
+        return min(room, self.window.available, rest - 1) if size > large <= self.window.available else None
 
     def _first(
         self,
         head: Outgoing,
-        reference: int,
         flags: int,
         size: int,
         payload: bytes,
         declarations: tuple[Declaration, ...],
+        now: float,
     ) -> PayloadFrame:
+        reference = self.stream.reference
         if head.type is FrameType.CALL:
             target = head.target if isinstance(head.target, str) else head.target.reference
-            return Call(reference, target, flags, size, payload, declarations, head.extensions)
+            return Call(reference, target, flags, size, payload, declarations, head.extensions_at(now))
         if head.type is FrameType.END:
             return End(reference, flags, size, payload, declarations)
         if head.type is FrameType.ERROR:
@@ -284,14 +334,13 @@ class Arrival:
 class ReceiveHalf:
     """What the peer sends on one stream: its credit, and the payload being put together."""
 
-    __slots__ = ("_item_cost", "arrival", "needs_loan", "state", "stream", "window")
+    __slots__ = ("_item_cost", "arrival", "state", "stream", "window")
 
     def __init__(self, stream: Stream, ours: Limits) -> None:
         self.stream = stream
         self.state = HalfState.OPEN
         self.window = ReceiveWindow(ours.stream_window)
         self.arrival: Arrival | None = None
-        self.needs_loan = False
         self._item_cost = ours.item_cost
 
     def move(self, signal: HalfInput) -> bool:
@@ -365,13 +414,16 @@ class ReceiveHalf:
                 ErrorCode.FLOW_CONTROL,
             )
 
-    def remainder(self) -> int:
-        """What is missing of the payload being put together, in bytes."""
+    @property
+    def missing(self) -> int:
+        """What the rest of the payload being put together will cost (TW-STR-043)."""
         arrival = self.arrival
-        return 0 if arrival is None else arrival.frame.size - arrival.received
+        if arrival is None:
+            return 0
+        size = arrival.frame.size
+        return charge(type(arrival.frame) is Item, size, size - arrival.received, True, self._item_cost)
 
     def release(self, budget: Budget) -> None:
         """Give back all that was borrowed, and forget what was put together."""
         self.arrival = None
-        self.needs_loan = False
         self.window.release(budget)

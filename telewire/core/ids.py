@@ -6,19 +6,26 @@ next number is all the memory that "never reused" needs.
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
-__all__ = ["Numbers"]
+__all__ = ["LAST", "Numbers"]
+
+LAST: Final = (1 << 53) - (1 << 20)
+"""From here on a side opens nothing more: one payload may still declare many streams (TW-MOD-024)."""
 
 
 @final
 class Numbers:
-    """The next number of one side; all below it are spent."""
+    """The next number of one side; all below it are spent.
 
-    __slots__ = ("next",)
+    ``calls_below`` bounds the numbers of calls: a side that goes away accepts none from there on.
+    """
+
+    __slots__ = ("calls_below", "next")
 
     def __init__(self) -> None:
         self.next = 0
+        self.calls_below = LAST
 
     def take(self) -> int:
         """Spend the next number."""

@@ -2,12 +2,16 @@
 
 The lowest part of :class:`~telewire.core.connection.Connection`: it holds the tables of streams, the
 budget and the events, and knows the consequences of an end. It decides nothing about frames.
+
+The order of events: what ended a stream is told before the end of the call that this brings about,
+and the end of a call before the ends of the streams that it still owned.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Final
 
 from telewire.core.events import (
     CallOver,
@@ -24,14 +28,31 @@ from telewire.core.ids import Numbers
 from telewire.core.scheduler import Scheduler
 from telewire.core.states import HalfInput, HalfState, IncomingInput, IncomingState, OutgoingInput
 from telewire.core.streams import Call, Stream
+from telewire.core.timers import Timers
 from telewire.errors import ErrorCode
 from telewire.limits import Limits
 from telewire.wire.codec import encode_frame
 from telewire.wire.frames import FrameType, Kind, Reset, Stop
 
-__all__ = ["Life"]
+__all__ = ["CREDITED", "CallTimer", "Life"]
 
-CREDITED = (Kind.ITEMS, Kind.BYTES, Kind.CHANNEL)
+CREDITED: Final = (Kind.ITEMS, Kind.BYTES, Kind.CHANNEL)
+
+
+class CallTimer:
+    """A deadline of a call: of its answer, or of its whole life."""
+
+    __slots__ = ("call", "lifetime")
+
+    def __init__(self, call: Call, lifetime: bool) -> None:
+        self.call = call
+        self.lifetime = lifetime
+
+    @property
+    def timed(self) -> bool:
+        """Whether the deadline still matters."""
+        call = self.call
+        return not call.over and not call.settled and (self.lifetime or not call.answered)
 
 
 class Life:
@@ -40,6 +61,8 @@ class Life:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.peer_limits = limits
+        self._now = 0.0
+        self._timers: Timers[CallTimer] = Timers()
         self._ours: dict[int, Stream] = {}
         self._theirs: dict[int, Stream] = {}
         self._numbers = Numbers()
@@ -47,10 +70,15 @@ class Life:
         self._scheduler = Scheduler()
         self._events: list[Event] = []
         self._budget = Budget(limits.session_budget)
-        self._borrowers: deque[ReceiveHalf] = deque()
+        # Halves whose large payload waits for the budget, in order of arrival, and what each needs.
+        self._borrowers: dict[ReceiveHalf, int] = {}
         # Handles of ours that have no number yet: they die with their payload or the connection.
         self._unsent: dict[Stream, None] = {}
+        # Farewells to streams that the peer has not heard of: they follow the introduction.
+        self._later: dict[Stream, list[Stop | Reset]] = {}
         self._waiting_calls: dict[Call, None] = {}
+        # Calls of the peer's on a reference that have arrived and not started, in order, where one waits.
+        self._starting: dict[Stream, deque[Call]] = {}
         self._outgoing_calls = 0
         self._incoming_calls = 0
         self._argument_bytes = 0
@@ -58,6 +86,14 @@ class Life:
         # Streams open, and of these the credited ones: declared by us, declared to us.
         self._declared = [0, 0]
         self._accepted = [0, 0]
+
+    def _tell(self, stream: Stream, event: Event) -> None:
+        """Note an event of a stream, behind the start of its call."""
+        call = stream.call
+        if call is None or call.waiting is None:
+            self._events.append(event)
+        else:
+            call.waiting.events.append(event)
 
     # --- opening ---------------------------------------------------------------------------------
 
@@ -80,20 +116,28 @@ class Life:
     def _register(self, streams: Iterable[Stream]) -> None:
         """Enter streams of ours whose introduction has left, and let them speak."""
         for stream in streams:
+            for frame in self._later.pop(stream, ()):
+                frame.stream = stream.reference
+                self._scheduler.add_control(encode_frame(frame))
             if stream.retired:
-                # Revoked before the peer has heard of it.
-                self._scheduler.add_control(encode_frame(Reset(stream.reference, ErrorCode.NONE)))
                 continue
             del self._unsent[stream]
             assert stream.number is not None
             self._ours[stream.number] = stream
             if stream.send is not None:
                 self._wake(stream.send)
+            for call in self._requests(stream):
+                if call.placed:
+                    self._wake_call(call)
 
     def _wake(self, half: SendHalf) -> None:
         """Give a half its turn, if it has something to say and is introduced."""
-        if half.outbox and (half.stream.number is not None or half.stream.kind is Kind.CALL):
+        if half.outbox and half.stream.number is not None:
             self._scheduler.add(half)
+
+    def _wake_call(self, call: Call) -> None:
+        assert call.send is not None
+        self._scheduler.add(call.send)
 
     def _unblock(self, half: SendHalf) -> None:
         """Tell the application that waits for credit, once there is some."""
@@ -103,32 +147,45 @@ class Life:
 
     # --- ending one stream -----------------------------------------------------------------------
 
-    def _reject_here(self, call: Call, code: int) -> None:
-        """Answer a call of ours ourselves."""
-        self._events.append(CallRejected(call, code, b""))
+    def _farewell(self, stream: Stream, frame: Stop | Reset) -> None:
+        """Let a stop or reset leave: ahead of data, but not of the frame that introduces the stream."""
+        if stream.number is None:
+            self._later.setdefault(stream, []).append(frame)
+        else:
+            frame.stream = stream.reference
+            self._scheduler.add_control(encode_frame(frame))
 
     def _stop_frame(self, stream: Stream, code: int, payload: bytes) -> None:
-        self._scheduler.add_control(encode_frame(Stop(stream.reference, code, payload)))
+        self._farewell(stream, Stop(0, code, payload))
+
+    def _reset_frame(self, stream: Stream, code: int, payload: bytes) -> None:
+        self._farewell(stream, Reset(0, code, payload))
 
     def _drop_outbox(self, half: SendHalf) -> None:
         """Empty a queue; what it would have introduced ends before it began."""
-        for stream in half.clear():
-            self._end_stream(stream, ErrorCode.NONE, b"")
+        self._end_streams(half.clear(), ErrorCode.NONE, b"")
 
-    def _end_stream(self, stream: Stream, code: int, payload: bytes) -> None:
-        """End whatever of a stream is still open, without a frame, and tell the application."""
-        if stream.retired:
-            return
-        send, receive = stream.send, stream.receive
-        sending = send is not None and send.move(HalfInput.STOP)
-        receiving = receive is not None and receive.move(HalfInput.RESET)
-        if send is not None and sending:
-            self._drop_outbox(send)
-        self._retire(stream)
-        if sending or (stream.kind is Kind.FUNCTION and stream.opened_here):
-            self._events.append(StreamStopped(stream, code, payload))
-        if receiving or (stream.kind is Kind.FUNCTION and not stream.opened_here):
-            self._events.append(StreamReset(stream, code, payload))
+    def _end_streams(self, streams: list[Stream], code: int, payload: bytes) -> None:
+        """End whatever of streams is still open, without a frame, and tell the application.
+
+        What waits in their queues to be introduced ends with them.
+        """
+        for stream in streams:
+            self._later.pop(stream, None)
+            if stream.retired:
+                continue
+            send, receive = stream.send, stream.receive
+            function = stream.kind is Kind.FUNCTION
+            if (send is not None and send.move(HalfInput.STOP)) or (function and stream.opened_here):
+                self._tell(stream, StreamStopped(stream, code, payload))
+            if (receive is not None and receive.move(HalfInput.RESET)) or (
+                function and not stream.opened_here
+            ):
+                self._tell(stream, StreamReset(stream, code, payload))
+            if send is not None:
+                # The loop goes on with these.
+                streams += send.clear()
+            self._retire(stream)
 
     def _retire_if_done(self, stream: Stream) -> None:
         """Forget a stream once neither direction is open."""
@@ -145,6 +202,7 @@ class Life:
         self._count(stream, -1)
         if stream.receive is not None:
             self._release_half(stream.receive)
+        self._drop_requests(stream)
         call = stream.call
         if call is not None and stream in call.owned:
             del call.owned[stream]
@@ -154,22 +212,51 @@ class Life:
         if stream.number is not None:
             (self._ours if stream.opened_here else self._theirs).pop(stream.number, None)
 
+    def _requests(self, stream: Stream) -> list[Call]:
+        """Calls on a stream that have not left yet, in order."""
+        if not stream.mentions:
+            return []
+        return [call for call in self._unsent if isinstance(call, Call) and call.target is stream]
+
+    def _drop_requests(self, stream: Stream) -> None:
+        """Answer the requests that cannot leave any more, since a half of their channel has gone."""
+        if stream.kind is Kind.CHANNEL:
+            for call in self._requests(stream):
+                self._give_up(call, ErrorCode.CHANNEL_CLOSED)
+
+    # --- the budget ------------------------------------------------------------------------------
+
     def _release_half(self, half: ReceiveHalf) -> None:
         half.release(self._budget)
+        self._scheduler.drop_grant(half)
+        self._borrowers.pop(half, None)
+        self._lend()
+
+    def _borrow(self, half: ReceiveHalf, cost: int) -> None:
+        """Grant what is missing of a large payload in one step, when its turn has come."""
+        self._borrowers[half] = cost
         self._lend()
 
     def _lend(self) -> None:
         """Grant the remainders of large payloads, in order of arrival, as far as the budget goes."""
         while self._borrowers:
-            half = self._borrowers[0]
-            if half.needs_loan:
-                if not half.window.lend(half.remainder(), self._budget):
-                    return
-                half.needs_loan = False
-                self._scheduler.add_grant(half)
-            self._borrowers.popleft()
+            half, cost = next(iter(self._borrowers.items()))
+            if not half.window.lend(cost, self._budget):
+                return
+            del self._borrowers[half]
+            self._scheduler.add_grant(half)
 
     # --- ending a call ---------------------------------------------------------------------------
+
+    def _reject_here(self, call: Call, code: int) -> None:
+        """Answer a call of ours ourselves."""
+        self._events.append(CallRejected(call, code, b""))
+
+    def _give_up(self, call: Call, code: int) -> None:
+        """Answer a call of ours that has not left; it leaves no trace."""
+        call.move_outgoing(OutgoingInput.CANCELLED)
+        self._reject_here(call, code)
+        self._over(call, code, b"")
 
     def _drain(self, call: Call) -> None:
         """End an answered call when nothing that crossed in it is open any more."""
@@ -183,6 +270,9 @@ class Life:
     def _over(self, call: Call, code: int, payload: bytes) -> None:
         """Finish a call whose table says that it is over, and all that it owns."""
         self._forget(call)
+        send = call.send
+        assert send is not None
+        send.move(HalfInput.STOP)
         if call in self._unsent:
             del self._unsent[call]
             self._waiting_calls.pop(call, None)
@@ -190,10 +280,12 @@ class Life:
         if call.receive is not None:
             self._release_half(call.receive)
         self._return_arguments(call)
-        self._leave_place(call)
         self._events.append(CallOver(call, code, payload))
-        for stream in list(call.owned):
-            self._end_stream(stream, code, payload)
+        if call.owned:
+            self._end_streams(list(call.owned), code, payload)
+        if send.outbox:
+            self._drop_outbox(send)
+        self._leave_place(call)
 
     def _return_arguments(self, call: Call) -> None:
         self._argument_bytes -= call.argument_bytes
@@ -218,52 +310,68 @@ class Life:
 
     def _place(self, call: Call) -> None:
         """Let an outgoing call leave: it takes one of the places the peer offers."""
-        assert call.send is not None
         call.placed = True
         self._outgoing_calls += 1
-        self._scheduler.add(call.send)
+        self._wake_call(call)
 
     def _mention(self, target: str | Stream, step: int) -> None:
-        """Count queued calls on a function, so that its release does not overtake them."""
+        """Count queued calls on a function or channel, so that its end does not overtake them."""
         if isinstance(target, Stream):
-            target.mentions = max(target.mentions + step, 0)
-            if target.released and not target.mentions:
-                target.released = False
-                self._stop_frame(target, ErrorCode.NONE, b"")
+            target.mentions += step
+            if not target.mentions:
+                if target.released:
+                    target.released = False
+                    self._stop_frame(target, ErrorCode.NONE, b"")
+                elif target.send is not None:
+                    self._wake(target.send)
 
     # --- ending everything -----------------------------------------------------------------------
 
     def _settle_all(self, code: int, payload: bytes = b"") -> None:
         """End every call and stream: the conversation is over for good."""
-        self._scheduler.clear()
+        self._timers.clear()
         self._waiting_calls.clear()
-        calls = [
-            stream
-            for stream in (*self._ours.values(), *self._theirs.values(), *self._unsent)
-            if isinstance(stream, Call)
-        ]
-        for call in calls:
-            if call.over:
-                continue
-            if not call.opened_here and call.incoming is IncomingState.RECEIVING:
-                # The application has not seen it.
-                call.move_incoming(IncomingInput.LOST)
-                continue
-            if call.opened_here:
-                answered = call.answered or call.settled
-                call.move_outgoing(OutgoingInput.LOST)
-                if not answered:
-                    self._reject_here(call, code)
-            else:
-                answered = call.answered
-                call.move_incoming(IncomingInput.LOST)
-                if call.body and not answered:
-                    self._events.append(CallStopped(call, code, payload))
-            if call.send is not None:
-                self._drop_outbox(call.send)
-            self._over(call, code, payload)
-        for stream in (*self._ours.values(), *self._theirs.values(), *self._unsent):
-            self._end_stream(stream, code, payload)
+        # First the calls that have not left, so that those on a channel do not hear of its end instead.
+        everything = (*self._unsent, *self._ours.values(), *self._theirs.values())
+        for call in everything:
+            if isinstance(call, Call) and not call.over:
+                self._lose(call, code, payload)
+        streams = [stream for stream in everything if not isinstance(stream, Call)]
+        self._end_streams(streams, code, payload)
+        # What the ends have queued has nowhere to go.
+        self._scheduler.clear()
+        self._later.clear()
+        self._starting.clear()
+        self._refusals = 0
+
+    def _lose(self, call: Call, code: int, payload: bytes) -> None:
+        """Settle a call whose connection has ended."""
+        if call.opened_here:
+            unanswered = not call.answered and not call.settled
+            call.move_outgoing(OutgoingInput.LOST)
+            if unanswered:
+                self._reject_here(call, code)
+        else:
+            unseen = call.incoming is IncomingState.RECEIVING
+            unanswered = not call.answered and not unseen
+            call.move_incoming(IncomingInput.LOST)
+            if unseen:
+                # The application has not heard of it, nor will it.
+                self._vanish(call)
+                return
+            if call.body and unanswered:
+                self._events.append(CallStopped(call, code, payload))
+        self._over(call, code, payload)
+
+    def _vanish(self, call: Call) -> None:
+        """Free what a call holds that the application has not seen."""
+        self._forget(call)
+        if call.receive is not None:
+            self._release_half(call.receive)
+        self._return_arguments(call)
+        if call.owned:
+            self._end_streams(list(call.owned), ErrorCode.NONE, b"")
+        self._leave_place(call)
 
     def _finish_outbox(self, half: SendHalf, done: Outgoing) -> None:
         """Follow up on a payload whose last frame has left."""
@@ -272,21 +380,23 @@ class Life:
             self._register(done.declared)
         if done.type is FrameType.ITEM or done.type is FrameType.CALL:
             return
-        if done.type is not FrameType.RESET:
-            half.move(HalfInput.FLUSHED)
+        half.move(HalfInput.FLUSHED)
         if isinstance(stream, Call):
-            self._answer_emitted(stream)
+            self._answer_emitted(stream, done.type is FrameType.ERROR)
         else:
             self._retire_if_done(stream)
 
-    def _answer_emitted(self, call: Call) -> None:
+    def _answer_emitted(self, call: Call, failed: bool) -> None:
         self._return_arguments(call)
         if call.refused:
             self._refusals -= 1
             return
-        call.move_incoming(IncomingInput.ANSWER_EMITTED)
-        if call.over:
-            code, payload = call.why
-            self._over(call, code, payload)
-        else:
+        call.move_incoming(IncomingInput.ERROR_EMITTED if failed else IncomingInput.RESULT_EMITTED)
+        if not call.over:
             self._drain(call)
+            return
+        code, payload = call.why
+        if call.settled and not failed:
+            # The peer takes the result for one whose streams live on: only we know that it is closed.
+            self._reset_frame(call, code, payload)
+        self._over(call, code, payload)

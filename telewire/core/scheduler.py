@@ -28,12 +28,13 @@ QUANTUM_BYTES: Final = 16 * 1024
 class Scheduler:
     """The queue of control frames and the ring of halves that have data."""
 
-    __slots__ = ("_granted", "control", "ring")
+    __slots__ = ("_control_spent", "_granted", "control", "ring")
 
     def __init__(self) -> None:
         self.control: deque[bytes | ReceiveHalf] = deque()
         self.ring: deque[SendHalf] = deque()
         self._granted: set[ReceiveHalf] = set()
+        self._control_spent = 0
 
     @property
     def idle(self) -> bool:
@@ -50,6 +51,10 @@ class Scheduler:
             self._granted.add(half)
             self.control.append(half)
 
+    def drop_grant(self, half: ReceiveHalf) -> None:
+        """Forget a queued grant: its half is finished. Its place in the queue is skipped."""
+        self._granted.discard(half)
+
     def add(self, half: SendHalf) -> None:
         """Put a half that has something to say into the ring."""
         if not half.ready:
@@ -64,16 +69,26 @@ class Scheduler:
             half.ready = False
         self.ring.clear()
 
-    def next_control(self) -> bytes:
-        """The next control frame; there must be one."""
-        entry = self.control.popleft()
-        if isinstance(entry, bytes):
-            return entry
-        self._granted.discard(entry)
-        return encode_frame(Grant(entry.stream.reference, entry.window.limit))
+    def next_control(self) -> bytes | None:
+        """The next control frame; None where there is none, or where it is data's turn."""
+        while self.control:
+            if self._control_spent >= CONTROL_BYTES and self.ring:
+                return None
+            entry = self.control.popleft()
+            if isinstance(entry, bytes):
+                frame = entry
+            elif entry in self._granted:
+                self._granted.discard(entry)
+                frame = encode_frame(Grant(entry.stream.reference, entry.window.limit))
+            else:
+                continue
+            self._control_spent += len(frame)
+            return frame
+        return None
 
-    def next_data(self, numbers: Numbers) -> tuple[SendHalf, bytes, Outgoing | None] | None:
+    def next_data(self, numbers: Numbers, now: float) -> tuple[SendHalf, bytes, Outgoing | None] | None:
         """The next data frame, whose it is, and the payload that it completes, if it does."""
+        self._control_spent = 0
         ring = self.ring
         while ring:
             half = ring[0]
@@ -82,7 +97,7 @@ class Scheduler:
                 if half.deficit <= 0:
                     ring.rotate(-1)
                     continue
-            emitted = half.emit(numbers)
+            emitted = half.emit(numbers, now)
             if emitted is None:
                 self._leave(half)
                 continue

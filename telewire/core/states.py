@@ -59,6 +59,7 @@ class ConnectionInput(Enum):
     CLOSE_RECEIVED = "close received"
     VIOLATED = "violated"
     TRANSPORT_LOST = "transport lost"
+    PATIENCE_ENDED = "patience ended"
 
 
 CONNECTION: Final[dict[ConnectionState, dict[ConnectionInput, ConnectionState]]] = {
@@ -78,6 +79,7 @@ CONNECTION: Final[dict[ConnectionState, dict[ConnectionInput, ConnectionState]]]
     ConnectionState.CLOSING: {
         ConnectionInput.CLOSE_EMITTED: ConnectionState.CLOSED,
         ConnectionInput.TRANSPORT_LOST: ConnectionState.CLOSED,
+        ConnectionInput.PATIENCE_ENDED: ConnectionState.CLOSED,
     },
     ConnectionState.CLOSED: {},
 }
@@ -98,7 +100,8 @@ class OutgoingInput(Enum):
 
     EMITTED = "emitted"
     CANCELLED = "cancelled"
-    ANSWER_RECEIVED = "answer received"
+    RESULT_RECEIVED = "result received"
+    ERROR_RECEIVED = "error received"
     CLOSED = "closed"
     RESET_RECEIVED = "reset received"
     DRAINED = "drained"
@@ -113,11 +116,14 @@ OUTGOING_CALL: Final[dict[OutgoingState, dict[OutgoingInput, OutgoingState]]] = 
     },
     OutgoingState.SENT: {
         OutgoingInput.CANCELLED: OutgoingState.CANCELLING,
-        OutgoingInput.ANSWER_RECEIVED: OutgoingState.ANSWERED,
+        OutgoingInput.RESULT_RECEIVED: OutgoingState.ANSWERED,
+        OutgoingInput.ERROR_RECEIVED: OutgoingState.OVER,
         OutgoingInput.LOST: OutgoingState.OVER,
     },
+    # A cancelled call is over with its answer, whatever the answer is (TW-MOD-052).
     OutgoingState.CANCELLING: {
-        OutgoingInput.ANSWER_RECEIVED: OutgoingState.OVER,
+        OutgoingInput.RESULT_RECEIVED: OutgoingState.OVER,
+        OutgoingInput.ERROR_RECEIVED: OutgoingState.OVER,
         OutgoingInput.LOST: OutgoingState.OVER,
     },
     OutgoingState.ANSWERED: {
@@ -146,9 +152,10 @@ class IncomingInput(Enum):
 
     RECEIVED = "received"
     REFUSED = "refused"
-    STOP_RECEIVED = "stop received"
+    STOPPED = "stopped"
     ANSWER_COMMANDED = "answer commanded"
-    ANSWER_EMITTED = "answer emitted"
+    RESULT_EMITTED = "result emitted"
+    ERROR_EMITTED = "error emitted"
     CLOSED = "closed"
     DRAINED = "drained"
     LOST = "lost"
@@ -158,27 +165,30 @@ INCOMING_CALL: Final[dict[IncomingState, dict[IncomingInput, IncomingState]]] = 
     IncomingState.RECEIVING: {
         IncomingInput.RECEIVED: IncomingState.RUNNING,
         IncomingInput.REFUSED: IncomingState.OVER,
-        IncomingInput.STOP_RECEIVED: IncomingState.OVER,
         IncomingInput.LOST: IncomingState.OVER,
     },
     IncomingState.RUNNING: {
-        IncomingInput.STOP_RECEIVED: IncomingState.STOPPING,
+        IncomingInput.STOPPED: IncomingState.STOPPING,
         IncomingInput.ANSWER_COMMANDED: IncomingState.ANSWERING,
         IncomingInput.LOST: IncomingState.OVER,
     },
-    # The answer waits for its turn. A stop replaces it: what was not delivered did not happen.
+    # The answer waits for its turn. A stop replaces it: what was not delivered did not happen. Closing
+    # lets it leave first.
     IncomingState.ANSWERING: {
-        IncomingInput.STOP_RECEIVED: IncomingState.STOPPING,
-        IncomingInput.ANSWER_EMITTED: IncomingState.ANSWERED,
+        IncomingInput.STOPPED: IncomingState.STOPPING,
+        IncomingInput.CLOSED: IncomingState.STOPPING,
+        IncomingInput.RESULT_EMITTED: IncomingState.ANSWERED,
+        IncomingInput.ERROR_EMITTED: IncomingState.OVER,
         IncomingInput.LOST: IncomingState.OVER,
     },
-    # A cancelled call is still answered, once its body has ended, and is over with its answer.
+    # A stopped call is still answered, once its body has ended, and is over with its answer.
     IncomingState.STOPPING: {
-        IncomingInput.ANSWER_EMITTED: IncomingState.OVER,
+        IncomingInput.RESULT_EMITTED: IncomingState.OVER,
+        IncomingInput.ERROR_EMITTED: IncomingState.OVER,
         IncomingInput.LOST: IncomingState.OVER,
     },
     IncomingState.ANSWERED: {
-        IncomingInput.STOP_RECEIVED: IncomingState.OVER,
+        IncomingInput.STOPPED: IncomingState.OVER,
         IncomingInput.CLOSED: IncomingState.OVER,
         IncomingInput.DRAINED: IncomingState.OVER,
         IncomingInput.LOST: IncomingState.OVER,

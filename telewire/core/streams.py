@@ -21,10 +21,12 @@ from telewire.core.states import (
 from telewire.wire.frames import Declaration, Kind
 
 if TYPE_CHECKING:
+    from telewire.core.events import Event
     from telewire.core.halves import ReceiveHalf, SendHalf
     from telewire.core.ids import Numbers
+    from telewire.wire import frames as wire
 
-__all__ = ["Call", "Stream"]
+__all__ = ["Call", "Stream", "Waiting"]
 
 
 class Stream:
@@ -32,6 +34,7 @@ class Stream:
 
     ``app`` is the application's to use; the core never looks at it. ``function`` is the exporter's
     number of a function or channel: two handles with the same number are the same function.
+    ``mentions`` counts the queued calls on it; ``released`` says that its stop waits for them.
     """
 
     __slots__ = (
@@ -95,14 +98,17 @@ class Call(Stream):
     __slots__ = (
         "argument_bytes",
         "body",
+        "deadline",
         "declared",
         "incoming",
+        "lifetime",
         "outgoing",
         "owned",
         "placed",
         "refused",
         "settled",
         "target",
+        "waiting",
         "why",
     )
 
@@ -117,10 +123,16 @@ class Call(Stream):
         # It counts against the limit of open calls; the application still runs its body.
         self.placed = False
         self.body = False
-        # We answered it ourselves, ahead of the peer (ours) or of the application (the peer's).
+        # Ours: we answered it ourselves, ahead of the peer. The peer's: this side stopped or closed it
+        # before its answer had left, so that a result is followed by a reset.
         self.settled = False
+        # We answered it without the application.
         self.refused = False
+        # What it was stopped with: the code and reason of its end.
         self.why: tuple[int, bytes] = (0, b"")
+        self.deadline: float | None = None
+        self.lifetime: float | None = None
+        self.waiting: Waiting | None = None
 
     @property
     def over(self) -> bool:
@@ -135,11 +147,6 @@ class Call(Stream):
         if self.opened_here:
             return self.outgoing is OutgoingState.ANSWERED
         return self.incoming is IncomingState.ANSWERED
-
-    @property
-    def timed(self) -> bool:
-        """Whether its deadline still matters."""
-        return not self.over
 
     def move_outgoing(self, signal: OutgoingInput) -> bool:
         """Take a step of the caller's table; false, unchanged, where it has no such row."""
@@ -156,3 +163,19 @@ class Call(Stream):
             return False
         self.incoming = state
         return True
+
+
+@final
+class Waiting:
+    """What is kept of a call of the peer's that is complete and must not start yet (TW-CAL-021).
+
+    ``events`` of the streams that it declares follow its start.
+    """
+
+    __slots__ = ("declared", "events", "frame", "payload")
+
+    def __init__(self, frame: wire.Call, payload: bytes, declared: tuple[Stream, ...]) -> None:
+        self.frame = frame
+        self.payload = payload
+        self.declared = declared
+        self.events: list[Event] = []

@@ -6,13 +6,15 @@ deadlines. Time moves only when told, or by jumping to the next deadline.
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from telewire.core.connection import Connection
 from telewire.core.events import Event
 from telewire.limits import Limits
 
 __all__ = ["Pair"]
+
+MAX_DEADLINES: Final = 100_000
 
 
 @final
@@ -67,20 +69,23 @@ class Pair:
         raise AssertionError(f"The pair did not become idle within {max_rounds} rounds.")
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, stopping at each deadline on the way, and deliver what it causes."""
+        """Let time pass, stopping at each deadline on the way, and deliver what it causes.
+
+        Raises:
+            AssertionError: a deadline that has passed is asked for again and again.
+        """
         end = self.now + seconds
-        while True:
-            deadlines = [each for each in (self.client.next_timeout(), self.server.next_timeout()) if each is not None]
-            due = min(deadlines, default=end)
+        for _ in range(MAX_DEADLINES):
+            both = (self.client.next_timeout(), self.server.next_timeout())
+            due = min((each for each in both if each is not None), default=end + 1)
             if due > end:
-                break
+                self.now = end
+                return
             self.now = max(self.now, due)
             self.client.handle_timeout(self.now)
             self.server.handle_timeout(self.now)
             self.deliver()
-            if due >= end:
-                break
-        self.now = end
+        raise AssertionError(f"More than {MAX_DEADLINES} deadlines came within {seconds:g} seconds.")
 
     def cut(self) -> None:
         """Lose the transport and all that is on its way."""

@@ -1,0 +1,212 @@
+"""Calling: the answers of our calls, whoever gives them: the peer, or this side ahead of it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from telewire.core.events import CallRejected, CallResolved, StreamReset, StreamStopped
+from telewire.core.halves import ReceiveHalf
+from telewire.core.life import CREDITED, Life
+from telewire.core.states import HalfInput, OutgoingInput, OutgoingState
+from telewire.core.streams import Call, Stream
+from telewire.errors import ErrorCode, RemoteProtocolError
+from telewire.limits import Limits
+from telewire.wire import frames as wire
+from telewire.wire.codec import KNOWN_ODD_KEYS, encode_frame
+from telewire.wire.frames import Extensions, Kind
+
+__all__ = ["Calling"]
+
+UNLIMITED: Final = (1 << 53) - 1
+
+
+class Calling(Life):
+    """What becomes of our calls, and of the streams that payloads introduce."""
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits)
+        # Stops that the peer's declarations have forced on us and that have not left.
+        self._forced = 0
+
+    @staticmethod
+    def _understood(extensions: Extensions | None) -> bool:
+        return extensions is None or all(key % 2 == 0 or key in KNOWN_ODD_KEYS for key in extensions)
+
+    # --- streams that a payload introduces -------------------------------------------------------
+
+    def _accept_number(self, number: int) -> None:
+        if not self._peer_numbers.accept(number):
+            raise RemoteProtocolError(
+                f"Stream number {number} was opened out of order; {self._peer_numbers.next} is the next one.",
+                ErrorCode.INVALID_STATE,
+            )
+
+    def _accept_streams(
+        self, declarations: tuple[wire.Declaration, ...], call: Call | None
+    ) -> tuple[Stream, ...]:
+        """Open the streams that a whole payload declares; without a call they are stopped at once."""
+        if not declarations:
+            return ()
+        streams: list[Stream] = []
+        for declaration in declarations:
+            self._accept_number(declaration.stream)
+            stream = Stream(declaration.kind, False, call, declaration.number, declaration.stream)
+            streams.append(stream)
+            if call is None:
+                self._turn_away(stream, ErrorCode.NONE)
+            elif self._full(stream):
+                self._turn_away(stream, ErrorCode.RESOURCE_EXHAUSTED)
+            else:
+                self._make_halves(stream)
+                self._theirs[declaration.stream] = stream
+                self._count(stream, 1)
+                call.owned[stream] = None
+        return tuple(streams)
+
+    def _full(self, stream: Stream) -> bool:
+        streams, credited = self._accepted
+        return streams >= self.limits.open_streams or (
+            stream.kind in CREDITED and credited >= self.limits.credited_streams
+        )
+
+    def _turn_away(self, stream: Stream, code: int) -> None:
+        """Stop a stream that nobody here will have (TW-MOD-031, TW-STR-071)."""
+        stream.retired = True
+        self._forced += 1
+        if self._forced > self.limits.open_streams:
+            raise RemoteProtocolError(
+                f"More than {self.limits.open_streams} stops wait to leave for streams that could not be "
+                "opened; read more or declare less.",
+                ErrorCode.LIMIT_EXCEEDED,
+            )
+        self._stop_frame(stream, code, b"")
+        if stream.kind is Kind.CHANNEL:
+            self._reset_frame(stream, code, b"")
+
+    def _tell_refused(self, streams: tuple[Stream, ...]) -> None:
+        """After the event that introduces them: those refused for lack of room have already ended."""
+        for stream in streams:
+            if stream.retired:
+                if stream.kind is Kind.CHANNEL:
+                    self._tell(stream, StreamStopped(stream, ErrorCode.RESOURCE_EXHAUSTED, b""))
+                self._tell(stream, StreamReset(stream, ErrorCode.RESOURCE_EXHAUSTED, b""))
+
+    # --- answers from the peer -------------------------------------------------------------------
+
+    def _receive_answer_frame(self, call: Call, frame: wire.End | wire.Error | wire.Item) -> None:
+        """The first frame of an answer; most answers are whole in it and need no half."""
+        if not call.opened_here or isinstance(frame, wire.Item):
+            raise RemoteProtocolError(
+                f"Call {call.name} carries no such frame this way.", ErrorCode.INVALID_STATE
+            )
+        if call.outgoing is OutgoingState.ANSWERED:
+            raise RemoteProtocolError(f"Call {call.name} was answered twice.", ErrorCode.INVALID_STATE)
+        whole = not frame.flags & wire.Flag.MORE
+        if call.settled:
+            self._receive_unwanted(call, frame, frame.declarations, whole)
+        elif not self._understood(frame.extensions):
+            self._settle(call, ErrorCode.UNSUPPORTED)
+            self._receive_unwanted(call, frame, frame.declarations, whole)
+        elif frame.size > self.limits.message_bytes:
+            self._settle(call, ErrorCode.MESSAGE_TOO_LARGE)
+            self._receive_unwanted(call, frame, frame.declarations, whole)
+        elif whole and call.receive is None and frame.size <= self.limits.stream_window:
+            self._receive_answer(call, frame, frame.payload, frame.declarations)
+        else:
+            if call.receive is None:
+                call.receive = ReceiveHalf(call, self.limits)
+            arrival = call.receive.receive_first(frame)
+            if arrival is None:
+                self._borrow(call.receive, call.receive.missing)
+            else:
+                self._receive_answer(call, frame, frame.payload, frame.declarations)
+
+    def _receive_answer_part(self, call: Call, half: ReceiveHalf, frame: wire.Fragment) -> None:
+        """The next part of an answer that is being put together."""
+        arrival = half.receive_fragment(frame)
+        if arrival is not None:
+            first = arrival.frame
+            assert isinstance(first, wire.End | wire.Error)
+            self._receive_answer(call, first, arrival.payload, frame.declarations)
+
+    def _receive_unwanted(
+        self,
+        call: Call,
+        frame: wire.End | wire.Error | wire.Fragment,
+        declarations: tuple[wire.Declaration, ...],
+        whole: bool,
+    ) -> None:
+        """A frame of the answer of a call that was settled here: only that it ends matters."""
+        if whole:
+            self._accept_streams(declarations, None)
+            call.move_outgoing(OutgoingInput.RESULT_RECEIVED)
+            self._over(call, *call.why)
+        elif not isinstance(frame, wire.Fragment):
+            # Nothing of it is kept, so nothing holds it up; without credit it would never be whole.
+            self._scheduler.add_control(encode_frame(wire.Grant(call.reference, UNLIMITED)))
+
+    def _receive_answer(
+        self,
+        call: Call,
+        frame: wire.End | wire.Error,
+        payload: bytes,
+        declarations: tuple[wire.Declaration, ...],
+    ) -> None:
+        """The one answer of a call of ours. What the result of a cancelled call declares ends with it."""
+        if call.receive is not None:
+            self._release_half(call.receive)
+            call.receive = None
+        cancelled = call.outgoing is OutgoingState.CANCELLING
+        if isinstance(frame, wire.Error):
+            call.move_outgoing(OutgoingInput.ERROR_RECEIVED)
+            self._accept_streams(declarations, None)
+            self._events.append(CallRejected(call, frame.code, payload))
+        else:
+            call.move_outgoing(OutgoingInput.RESULT_RECEIVED)
+            declared = self._accept_streams(declarations, None if cancelled else call)
+            if cancelled:
+                self._events.append(CallResolved(call, payload, ()))
+            else:
+                self._events.append(CallResolved(call, payload, declared))
+                self._tell_refused(declared)
+        if call.over:
+            self._over(call, *call.why)
+            return
+        send = call.send
+        assert send is not None
+        if send.outbox:
+            # TW-CAL-011: what has not left of the arguments is not wanted.
+            self._drop_outbox(send)
+        self._drain(call)
+
+    # --- answers from here -----------------------------------------------------------------------
+
+    def _settle(self, call: Call, code: int) -> None:
+        """Answer a call of ours ourselves, ahead of the peer, and stop it there (TW-ERR-021)."""
+        if call.outgoing is OutgoingState.QUEUED:
+            self._give_up(call, code)
+            return
+        if call.outgoing is OutgoingState.ANSWERED:
+            self._close_own_call(call, code, b"")
+            return
+        if call.outgoing is OutgoingState.SENT:
+            call.move_outgoing(OutgoingInput.CANCELLED)
+            call.why = (code, b"")
+            self._stop_frame(call, code, b"")
+        call.settled = True
+        self._reject_here(call, code)
+        assert call.send is not None
+        self._drop_outbox(call.send)
+        half = call.receive
+        if half is not None:
+            half.move(HalfInput.STOP)
+            if half.arrival is not None:
+                self._scheduler.add_control(encode_frame(wire.Grant(call.reference, UNLIMITED)))
+            self._release_half(half)
+            call.receive = None
+
+    def _close_own_call(self, call: Call, code: int, payload: bytes) -> None:
+        """Close an answered call of ours: it is over at once, and the peer is told."""
+        call.move_outgoing(OutgoingInput.CLOSED)
+        self._stop_frame(call, code, payload)
+        self._over(call, code, payload)

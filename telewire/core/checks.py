@@ -1,0 +1,170 @@
+"""Checks: what a command must hold to, asked before anything changes.
+
+A command that would break a rule of ours or pass a limit of the peer's is refused by raising, and
+has changed nothing (TW-ERR-013, TW-LIM-002).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from telewire.core.answering import listening
+from telewire.core.halves import DECLARATION_BYTES, FRAME_BYTES, SendHalf
+from telewire.core.life import CREDITED
+from telewire.core.receiving import Receiving
+from telewire.core.states import ConnectionState, HalfState
+from telewire.core.streams import Stream
+from telewire.errors import ErrorCode, LocalProtocolError, ResourceExhausted
+from telewire.limits import Limits
+from telewire.wire.codec import encode_head
+from telewire.wire.frames import Kind
+
+__all__ = ["Checks", "Declare"]
+
+Declare: TypeAlias = tuple[Kind, int | None]
+"""A stream that a payload introduces: its kind and, for functions and channels, the exporter's number."""
+
+TEXT = 3
+MAP = 5
+
+# The heads of an extension map and of the metadata's key; both deadlines at their longest.
+MAP_BYTES = 2
+DEADLINES_BYTES = 21
+
+
+class Checks(Receiving):
+    """The questions that commands ask first."""
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits)
+        self.state = ConnectionState.OPENING
+
+    def _need_open(self, what: str) -> None:
+        if self.state is not ConnectionState.OPEN:
+            raise LocalProtocolError(
+                f"{what} needs an open conversation, and this one is {self.state.value}; "
+                "wait for HelloReceived, or make a new connection."
+            )
+
+    def _check_target(self, target: str | Stream) -> None:
+        if self._numbers.next >= self._numbers.calls_below:
+            raise LocalProtocolError(
+                "The peer goes away and accepts no further calls; make a new connection.",
+                ErrorCode.GOING_AWAY,
+            )
+        if not isinstance(target, Stream):
+            size = _text_bytes(target, "The function name")
+            if size > self.peer_limits.name_bytes:
+                raise LocalProtocolError(
+                    f"The function name {target[:40]!r}… takes {size} bytes; "
+                    f"the peer allows {self.peer_limits.name_bytes}."
+                )
+            return
+        callable_here = target.kind is Kind.CHANNEL or (
+            target.kind is Kind.FUNCTION and not target.opened_here
+        )
+        if not callable_here or target.retired or not listening(target):
+            raise LocalProtocolError(f"{target!r} cannot be called: it is no open function of the peer's.")
+
+    def _check_headers(self, target: str | Stream, metadata: dict[str, str] | None, timed: bool) -> int:
+        """What the frame of a call takes besides its payload and declarations; 0 for next to nothing."""
+        size = (MAP_BYTES if timed or metadata else 0) + (DEADLINES_BYTES if timed else 0)
+        if metadata:
+            size += len(encode_head(MAP, len(metadata)))
+            for pair in metadata.items():
+                for text in pair:
+                    length = _text_bytes(text, "A header of the call")
+                    size += len(encode_head(TEXT, length)) + length
+        if size > self.peer_limits.metadata_bytes:
+            raise ResourceExhausted(
+                f"The call's headers take {size} bytes; the peer takes {self.peer_limits.metadata_bytes}."
+            )
+        return size + len(target.encode()) if isinstance(target, str) else size
+
+    def _overhead(self, declare: Sequence[Declare], headers: int = 0) -> int:
+        """What the frames of a payload hold besides it, where that needs to be known."""
+        return FRAME_BYTES + headers + DECLARATION_BYTES * len(declare) if declare or headers else 0
+
+    def _check_payload(self, payload: bytes, declare: Sequence[Declare], headers: int = 0) -> None:
+        limits = self.peer_limits
+        if len(payload) > limits.message_bytes:
+            raise ResourceExhausted(
+                f"A value of {len(payload)} bytes is larger than the {limits.message_bytes} that the peer "
+                "accepts; send it as a byte stream or in several items."
+            )
+        if declare:
+            self._check_declarations(declare)
+        if self._overhead(declare, headers) >= limits.batch_bytes:
+            raise ResourceExhausted(
+                f"{len(declare)} streams and {headers} bytes of headers do not fit into a batch of "
+                f"{limits.batch_bytes} bytes, which is all the peer takes."
+            )
+
+    def _check_declarations(self, declare: Sequence[Declare]) -> None:
+        limits = self.peer_limits
+        for kind, number in declare:
+            if kind is Kind.CALL or (number is None) is (kind in (Kind.FUNCTION, Kind.CHANNEL)):
+                raise LocalProtocolError(
+                    f"{kind.name.lower()} with number {number} cannot be declared: functions and channels "
+                    "have a number, the other kinds have none, and calls are not declared."
+                )
+        if len(declare) > limits.references:
+            raise ResourceExhausted(
+                f"{len(declare)} streams in one value are more than the {limits.references} that the peer "
+                "accepts."
+            )
+        credited = sum(kind in CREDITED for kind, _ in declare)
+        if (
+            self._declared[0] + len(declare) > limits.open_streams
+            or self._declared[1] + credited > limits.credited_streams
+        ):
+            raise ResourceExhausted(
+                f"{self._declared[0]} streams are open, {self._declared[1]} of them with items, bytes or "
+                f"messages; {len(declare)} more pass the peer's limit. End some first."
+            )
+
+    def _check_farewell(self, code: int, payload: bytes) -> None:
+        self._check_code(code, 0)
+        allowed = min(self.peer_limits.reason_bytes, self.peer_limits.fragment_bytes)
+        if len(payload) > allowed:
+            raise LocalProtocolError(
+                f"A reason of {len(payload)} bytes is longer than the {allowed} allowed."
+            )
+
+    @staticmethod
+    def _check_code(code: int, lowest: int) -> None:
+        if not lowest <= code < ErrorCode.PROTOCOL_ERROR:
+            raise LocalProtocolError(
+                f"Code {code} cannot stand here; codes from {lowest} to 31 end a call or stream."
+            )
+
+    def _check_ending(self, code: int, text: str) -> None:
+        """What a GOAWAY or CLOSE may say (TW-ERR-001)."""
+        endings = (ErrorCode.NONE, ErrorCode.GOING_AWAY, ErrorCode.SESSION_LOST)
+        if code not in endings and code < ErrorCode.PROTOCOL_ERROR:
+            raise LocalProtocolError(f"Code {code} is one of a stream; it cannot end the connection.")
+        if _text_bytes(text, "The text") > min(
+            self.peer_limits.reason_bytes, self.peer_limits.fragment_bytes
+        ):
+            raise LocalProtocolError(
+                f"A text of {len(text)} characters is longer than the {self.peer_limits.reason_bytes} bytes "
+                "that the peer allows."
+            )
+
+    def _open_half(self, stream: Stream, kind: Kind) -> SendHalf:
+        half = stream.send
+        if half is None or stream.kind is not kind or half.state is not HalfState.OPEN:
+            raise LocalProtocolError(f"{stream!r} is not open for sending {kind.name.lower()}.")
+        if not half.writable:
+            raise LocalProtocolError(f"{stream!r} has no credit left; wait for StreamUnblocked.")
+        return half
+
+
+def _text_bytes(text: str, what: str) -> int:
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        raise LocalProtocolError(
+            f"{what} {text[:40]!r} has lone surrogates, which cannot be encoded; send proper text."
+        ) from None
