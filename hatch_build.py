@@ -1,7 +1,7 @@
-"""Build hook: with TELEWIRE_COMPILE=1 the sans-IO modules go into the wheel compiled as well.
+"""Build hook: the examples go into the wheel, and with TELEWIRE_COMPILE=1 compiled modules as well.
 
-Without the variable nothing happens and the wheel is pure Python, so that neither an installation
-nor a checkout needs a C compiler. The sources stay in the wheel beside what was compiled from them.
+Without the variable the wheel is pure Python, so that neither an installation nor a checkout needs a
+C compiler. The sources stay in the wheel beside what was compiled from them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 # Left out: packages' __init__ files, which only name things, and errors.py, whose classes have bases
 # (TimeoutError, ConnectionError) that a compiled class cannot have. Neither is on a hot path.
 SOURCES = ("telewire/limits.py", "telewire/wire/*.py", "telewire/core/*.py")
+
+# Where ``telewire demo`` looks for the examples when it is installed.
+PROGRAMS = "telewire/demo/programs"
 
 # Runs in a process of its own, because setuptools and mypyc keep global state.
 BUILD = """
@@ -41,8 +44,8 @@ setup(
 """
 
 
-class CompileHook(BuildHookInterface[Any]):
-    """Adds extension modules to the wheel where they are wanted."""
+class WheelHook(BuildHookInterface[Any]):
+    """Adds the examples to the wheel, and extension modules where they are wanted."""
 
     work: tempfile.TemporaryDirectory[str] | None = None
 
@@ -56,14 +59,22 @@ class CompileHook(BuildHookInterface[Any]):
         return ["mypy", "setuptools"] if self.wanted else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile, and tell the builder where to put the results.
+        """Say what goes into the wheel besides the packages; compile it first where that is wanted.
 
         Raises:
             subprocess.CalledProcessError: the compiler failed; its output stands above.
         """
-        if not self.wanted or version == "editable":
+        # An editable installation has the checkout's own, and copies would grow stale beside them.
+        if version == "editable":
             return
         root = Path(self.root)
+        for example in sorted((root / "examples").glob("*.py")):
+            build_data["force_include"][str(example)] = f"{PROGRAMS}/{example.name}"
+        if self.wanted:
+            self.compile(root, build_data)
+
+    def compile(self, root: Path, build_data: dict[str, Any]) -> None:
+        """Compile, and tell the builder where to put the results."""
         found = {path for pattern in SOURCES for path in root.glob(pattern)}
         sources = sorted(path.relative_to(root).as_posix() for path in found if path.stem != "__init__")
         self.work = tempfile.TemporaryDirectory(prefix="telewire-compile-")

@@ -10,7 +10,7 @@ import anyio
 from telewire import Remote, Service
 from telewire_transports import connect, serve
 
-BETWEEN_PAUSES = 300
+BETWEEN_PAUSES = 3000
 PAUSES = 4
 
 service = Service()

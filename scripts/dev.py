@@ -202,13 +202,17 @@ def check(arguments: Sequence[str]) -> int:
         ROOT / "hatch_build.py",
         *sorted((ROOT / "scripts").glob("*.py")),
         ROOT / "tests/mutants/run.py",
+        *sorted((ROOT / "examples").glob("*.py")),
     ]
     contracts: list[str | Path] = [program(VENV, "lint-imports"), "--cache-dir", BUILD / "import-linter"]
     steps: list[tuple[str, Callable[[], object]]] = [
         ("ruff check", lambda: quietly("ruff check", [python, "-m", "ruff", "check", "."])),
         ("ruff format", lambda: quietly("ruff format", [python, "-m", "ruff", "format", "--diff", "."])),
         ("mypy --strict, the packages", lambda: quietly("mypy", [python, "-m", "mypy", "--strict"])),
-        ("mypy --strict, the tools", lambda: quietly("mypy", [python, "-m", "mypy", "--strict", *own])),
+        (
+            "mypy --strict, the tools and examples",
+            lambda: quietly("mypy", [python, "-m", "mypy", "--strict", *own]),
+        ),
         ("import contracts", lambda: quietly("lint-imports", contracts)),
         ("the wheel, and the types its users see", lambda: check_wheel(python)),
     ]
@@ -260,6 +264,9 @@ def check_wheel(python: Path) -> None:
         strict = {"include": ["tests"], "typeCheckingMode": "strict"}
         (project / "pyrightconfig.json").write_text(json.dumps(strict), encoding="utf-8")
         quietly("importing from the wheel", [user, "-I", "-c", IMPORT_FROM_WHEEL, WHEEL_VENV], project)
+        say("  telewire demo, from the wheel")
+        demo_of_wheel = [program(WHEEL_VENV, "telewire"), "demo", "--interval", "0.05"]
+        quietly("telewire demo", demo_of_wheel, project)
         say(f"  mypy --strict on {len(programs)} program(s) of tests/typing")
         quietly("mypy", [user, "-m", "mypy", target], project, hide=project)
         say("  pyright, strict, on the same")
@@ -278,7 +285,7 @@ for module in (telewire, telewire_spec, telewire_transports):
         sys.exit(f"{module.__name__} has no py.typed in the wheel, so its types would not be seen.")
 for name in telewire.__all__:
     getattr(telewire, name)
-for name in ("transports", "spec", "tests"):
+for name in ("transports", "spec", "tests", "examples"):
     if importlib.util.find_spec(name):
         sys.exit(f"The wheel should hold no package named {name}.")
 """

@@ -131,7 +131,7 @@ def test_an_example_runs_as_a_program(
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     if name == "ticker":
-        assert [line.split()[0] for line in lines] == ["300", "600", "900", "1200"]
+        assert [line.split()[0] for line in lines] == ["3000", "6000", "9000", "12000"]
     elif name == "countdown":
         assert lines == ["3", "2", "1", "0"]
     else:

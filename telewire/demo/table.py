@@ -1,0 +1,110 @@
+"""Which examples are demonstrated, where they are found, and what makes one of them a success."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol, cast, final
+
+from telewire.limits import Limits
+from telewire.runtime.service import Service
+
+__all__ = ["DEMONSTRATIONS", "Demonstration", "Example", "Record", "folder", "judge", "load"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """One example on stage.
+
+    ``name`` is its file, ``shows`` the line above it, ``end`` follows each thing it shows. ``ahead``
+    is how many items the server may have sent that a client who left early never took. ``ended``
+    are the clean-ups that the server must have run.
+    """
+
+    name: str
+    shows: str
+    end: str = "\n"
+    ahead: int = 0
+    ended: tuple[str, ...] = ()
+
+
+WINDOW_ITEMS: Final = Limits().stream_window_read // Limits().item_cost
+
+DEMONSTRATIONS: Final = (
+    Demonstration("countdown", "an async generator on the server, one number a second"),
+    Demonstration(
+        "ai_chat",
+        "tokens as they come; then Stop is pressed while the model is thinking",
+        end="",
+        ended=("the request to the model was cancelled",),
+    ),
+    Demonstration(
+        "ticker",
+        "a generator without an end, held back by a slow reader, ended by its break",
+        ahead=WINDOW_ITEMS,
+        ended=("the ticker was stopped",),
+    ),
+)
+
+
+class Example(Protocol):
+    """What every module under ``examples`` offers; ``ended`` besides, where it cleans up."""
+
+    # Any: each example has values of its own.
+    service: Service[Any]
+    sent: list[Any]
+    client: Callable[..., Awaitable[list[Any]]]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a server has sent and cleaned up; each item as its ``repr``, which any value has."""
+
+    sent: tuple[str, ...]
+    ended: tuple[str, ...]
+
+
+def folder() -> Path:
+    """The folder of the examples: inside the installed package, or that of the checkout."""
+    installed = Path(__file__).parent / "programs"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "examples"
+
+
+def load(place: Path, name: str) -> Example:
+    """Import the example ``name`` from the folder ``place``.
+
+    Raises:
+        FileNotFoundError: there is no such example.
+    """
+    path = place / f"{name}.py"
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no example {path}; name a folder that holds {name}.py.")
+    spec = importlib.util.spec_from_file_location(f"telewire_example_{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return cast("Example", module)
+
+
+# Any: each example has values of its own.
+def judge(demonstration: Demonstration, arrived: Sequence[Any], record: Record) -> str | None:
+    """Compare what arrived with what the server recorded; returns what is wrong, None if nothing is."""
+    received = tuple(map(repr, arrived))
+    if not received:
+        return "nothing arrived"
+    for number, (mine, theirs) in enumerate(zip(received, record.sent, strict=False), 1):
+        if mine != theirs:
+            return f"item {number} arrived as {mine} and was recorded as {theirs}"
+    surplus = len(record.sent) - len(received)
+    if not 0 <= surplus <= demonstration.ahead:
+        return f"{len(received)} items arrived and {len(record.sent)} were recorded as sent"
+    if record.ended != demonstration.ended:
+        return f"the server should have cleaned up {demonstration.ended}, and recorded {record.ended}"
+    return None

@@ -1,0 +1,125 @@
+"""The command line as people use it: real processes, their exit status and what they print."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import telewire
+from telewire.demo.table import DEMONSTRATIONS, Demonstration, Record, folder, judge, load
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+QUICKLY = ("--interval", "0.01")
+
+
+def changed_examples(place: Path, name: str, old: str, new: str) -> Path:
+    """A copy of the examples in which one of them is changed."""
+    for path in folder().glob("*.py"):
+        (place / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    source = (place / f"{name}.py").read_text(encoding="utf-8")
+    assert old in source
+    (place / f"{name}.py").write_text(source.replace(old, new), encoding="utf-8")
+    return place
+
+
+def test_version(run_python: Run) -> None:
+    done = run_python("-m", "telewire", "--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"telewire, version {telewire.__version__}\n"
+
+
+def test_help_names_the_commands(run_python: Run) -> None:
+    done = run_python("-m", "telewire", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "demo" in done.stdout
+
+
+def test_an_unknown_command_is_refused(run_python: Run) -> None:
+    done = run_python("-m", "telewire", "dance")
+    assert done.returncode == 2
+    assert "dance" in done.stderr
+
+
+def test_every_example_is_demonstrated() -> None:
+    programs = {path.stem for path in folder().glob("[a-z]*.py")}
+    assert programs == {each.name for each in DEMONSTRATIONS}
+
+
+def test_demo_shows_every_example_and_ends_well(run_python: Run) -> None:
+    done = run_python("-m", "telewire", "demo", *QUICKLY)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    for demonstration in DEMONSTRATIONS:
+        assert demonstration.shows in done.stdout
+    assert "\n3\n2\n1\n0\n" in done.stdout
+    assert load(folder(), "ai_chat").ANSWER in done.stdout  # type: ignore[attr-defined]
+    assert "What arrived is what the other side recorded as sent." in done.stdout
+
+
+def test_demo_of_one_example(run_python: Run) -> None:
+    done = run_python("-m", "telewire", "demo", "countdown", *QUICKLY)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ticker" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "sentence"),
+    [
+        (
+            "countdown",
+            "sent.append(number)",
+            "sent.append(-number)",
+            "item 1 arrived as 3 and was recorded as -3",
+        ),
+        ("countdown", "sent.append(number)", "...", "4 items arrived and 0 were recorded as sent"),
+        ("countdown", "arrived.append(number)", "...", "nothing arrived"),
+        ("ai_chat", "on_close(completion.cancel)", "on_close(print)", "should have cleaned up"),
+        ("ticker", "sent.append(tick)", "sent.append(tick + tick // 9)", "item 10 arrived as 9"),
+    ],
+)
+def test_demo_fails_where_the_two_sides_differ(
+    name: str, old: str, new: str, sentence: str, run_python: Run, tmp_path: Path
+) -> None:
+    examples = changed_examples(tmp_path, name, old, new)
+    done = run_python("-m", "telewire", "demo", name, *QUICKLY, "--examples", examples)
+    assert done.returncode == 1, done.stdout
+    assert f"{name} FAILED" in done.stdout
+    assert sentence in " ".join(done.stdout.split())
+    assert "The demo FAILED." in done.stdout
+
+
+def test_demo_fails_where_an_example_fails(run_python: Run, tmp_path: Path) -> None:
+    examples = changed_examples(
+        tmp_path, "countdown", "yield number", "raise ValueError('no')\n        yield 1"
+    )
+    done = run_python("-m", "telewire", "demo", "countdown", *QUICKLY, "--examples", examples)
+    assert done.returncode == 1
+    assert "RemoteError" in done.stdout
+
+
+def test_demo_fails_where_the_server_does_not_start(run_python: Run, tmp_path: Path) -> None:
+    on_the_server = "import sys\nif sys.argv[0].endswith('server.py'): raise SystemExit('closed today')"
+    examples = changed_examples(tmp_path, "countdown", "import anyio", f"import anyio\n{on_the_server}")
+    done = run_python("-m", "telewire", "demo", "countdown", "--examples", examples)
+    assert done.returncode == 1
+    assert "closed today" in done.stderr
+    assert "countdown FAILED: NetworkError: The server process ended" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arrived", "sent", "ahead", "good"),
+    [
+        ([1, 2], [1, 2], 0, True),
+        ([1, 2], [1, 2, 3], 1, True),
+        ([1, 2], [1, 2, 3, 4], 1, False),
+        ([1, 2], [1], 5, False),
+        ([1, 2], [1, 3], 5, False),
+        ([], [], 5, False),
+    ],
+)
+def test_the_verdict(arrived: list[int], sent: list[int], ahead: int, good: bool) -> None:
+    demonstration = Demonstration("some", "something", ahead=ahead)
+    record = Record(tuple(map(repr, sent)), ())
+    assert (judge(demonstration, arrived, record) is None) is good
