@@ -16,7 +16,6 @@ from telewire.core.states import ConnectionState
 from telewire.core.streams import Call, Stream
 from telewire.errors import ErrorCode, NetworkError
 from telewire.runtime.failures import received_error
-from telewire.wire.frames import Kind
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Backend, Timer
@@ -281,14 +280,10 @@ class Driver:
 
     def make_handles(self, declared: tuple[Stream, ...]) -> list[object]:
         """The handles of the streams that a payload introduces, in order."""
-        from telewire.runtime.iterator import open_iterator
+        # Here, because handles themselves hold their driver.
+        from telewire.runtime.crossing import open_handle
 
-        handles: list[object] = []
-        for stream in declared:
-            if stream.kind is not Kind.ITEMS:
-                self.give_up((stream,), ErrorCode.UNSUPPORTED)
-            handles.append(open_iterator(self, stream))
-        return handles
+        return [open_handle(self, stream) for stream in declared]
 
     def give_up(self, declared: tuple[Stream, ...], code: ErrorCode = ErrorCode.NONE) -> None:
         """Stop streams that nobody will have a handle for."""

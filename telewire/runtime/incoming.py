@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, final
 import anyio
 
 from telewire.core.events import CallReceived
-from telewire.core.streams import Stream
 from telewire.errors import Abort, DeadlineExceeded, ErrorCode, InvalidArgument, RemoteProtocolError
 from telewire.runtime.context import CloseCallbacks, Context, enter_context
 from telewire.runtime.driver import CallEnd
 from telewire.runtime.failures import close_reason, failure_of, log_bug
-from telewire.runtime.payloads import Source, declarations, decode, encode
-from telewire.runtime.producer import Producer
+from telewire.runtime.payloads import decode, encode
+from telewire.runtime.producer import IteratorSource, Producer
+from telewire.runtime.sources import Source, declarations, start_sources
 from telewire.wire.values import Reference, encode_value
 
 if TYPE_CHECKING:
@@ -28,47 +28,6 @@ __all__ = ["IncomingCall"]
 
 
 FIRST_REFERENCE: Final = encode_value(Reference(0))
-
-
-@final
-class SourceTask:
-    """A task that runs one generator of a value, which is not itself the call's result."""
-
-    __slots__ = ("_call", "_cancelling", "_producer", "_task")
-
-    def __init__(
-        self, driver: Driver, call: IncomingCall, stream: Stream, source: Source, place: str
-    ) -> None:
-        self._call = call
-        self._cancelling = False
-        self._producer = Producer(driver, self, stream, source, None, place)
-        self._task = driver.backend.spawn(self._run)
-
-    async def _run(self) -> None:
-        enter_context(self._call)
-        try:
-            await self._producer.run()
-        except BaseException:
-            if not self._cancelling:
-                raise
-
-    def cancel_body(self) -> None:
-        """Cancel what the generator awaits, once."""
-        if not self._cancelling:
-            self._cancelling = True
-            self._task.cancel()
-
-    def start_sources(self, sources: Sequence[Source], declared: tuple[Stream, ...], place: str) -> None:
-        """Run what an item has introduced."""
-        self._call.start_sources(sources, declared, place)
-
-    def report(self, error: Exception) -> None:
-        """Give a bug to the service's hook."""
-        self._call.report(error)
-
-    def bug(self, error: Exception, what: str) -> None:
-        """Log a bug that has no answer to travel in, and report it."""
-        self._call.bug(error, what)
 
 
 @final
@@ -84,7 +43,6 @@ class IncomingCall(CallEnd):
         "_context",
         "_core",
         "_deadline",
-        "_driver",
         "_event",
         "_failure",
         "_function",
@@ -94,12 +52,13 @@ class IncomingCall(CallEnd):
         "_started",
         "_stop_code",
         "_task",
+        "driver",
     )
 
     def __init__(
         self, driver: Driver, service: Service[Any], function: Function, event: CallReceived
     ) -> None:
-        self._driver = driver
+        self.driver = driver
         self._service = service
         self._function = function
         self._event = event
@@ -129,14 +88,19 @@ class IncomingCall(CallEnd):
         """The context of the call, made when it is first asked for."""
         if self._context is None:
             self._context = Context(
-                self._driver.backend,
-                self._driver.transport.request,
+                self.driver.backend,
+                self.driver.transport.request,
                 self._event.metadata or {},
                 self._callbacks,
                 self._deadline,
                 self.end,
             )
         return self._context
+
+    @property
+    def holder(self) -> IncomingCall:
+        """Itself: code of the call finds its context."""
+        return self
 
     # --- from the driver -------------------------------------------------------------------------
 
@@ -146,9 +110,9 @@ class IncomingCall(CallEnd):
             return
         self._stop_code = code
         self._callbacks.close(close_reason(code, payload))
-        limits = self._driver.connection.limits
-        self._cleanup = self._driver.backend.call_at(
-            self._driver.backend.now() + limits.cleanup_seconds, self._cleanup_over
+        limits = self.driver.connection.limits
+        self._cleanup = self.driver.backend.call_at(
+            self.driver.backend.now() + limits.cleanup_seconds, self._cleanup_over
         )
         self.cancel_body()
 
@@ -160,13 +124,13 @@ class IncomingCall(CallEnd):
 
     def end(self) -> None:
         """``context.aclose()``: close the call where it is answered, else stop its body."""
-        connection = self._driver.connection
+        connection = self.driver.connection
         if self._core.over:
             return
         if self._core.answered:
             connection.reset(self._core)
-            self._driver.dispatch()
-            self._driver.schedule()
+            self.driver.dispatch()
+            self.driver.schedule()
         else:
             self.stopped(ErrorCode.NONE, b"")
 
@@ -221,12 +185,12 @@ class IncomingCall(CallEnd):
                 raise
         finally:
             self._body_running = False
-            self._driver.bodies.discard(self)
+            self.driver.bodies.discard(self)
             if self._cleanup is not None:
                 self._cleanup.cancel()
             if self._core.body:
-                self._driver.connection.finish(self._core)
-            self._driver.schedule()
+                self.driver.connection.finish(self._core)
+            self.driver.schedule()
 
     async def _serve(self) -> None:
         """From the provider to the last item."""
@@ -250,10 +214,10 @@ class IncomingCall(CallEnd):
         """Ask the provider, then decode and convert; None where the call was refused."""
         service = self._service
         if service.provider is not None:
-            state = service.provider(self._driver.transport.request)
+            state = service.provider(self.driver.transport.request)
             self.context._state = await state if inspect.isawaitable(state) else state
         try:
-            value = decode(self._driver, self._event.payload, self._event.declared)
+            value = decode(self.driver, self._event.payload, self._event.declared)
         except RemoteProtocolError:
             self._answer_error(ErrorCode.MALFORMED_VALUE, b"")
             return None
@@ -276,10 +240,14 @@ class IncomingCall(CallEnd):
         """Send the result; a generator in it goes on in this task, others in tasks of their own."""
         function = self._function
         place = f"{function.name}() result"
+        sources: Sequence[Source]
         try:
             if isinstance(result, AsyncIterator):
-                payload, sources = FIRST_REFERENCE, (result,)
+                place = f"{function.name}() item"
+                main = IteratorSource(result, function.signature.item)
+                payload, sources = FIRST_REFERENCE, (main,)
             else:
+                main = None
                 if not function.signature.result.identity:
                     function.signature.result.check(result, place)
                 payload, sources = encode(result, place)
@@ -289,25 +257,12 @@ class IncomingCall(CallEnd):
         if self._core.over or self._answered:
             return
         self._answered = True
-        declared = self._driver.connection.resolve(self._core, payload, declarations(sources))
-        self._driver.schedule()
-        if sources:
-            if isinstance(result, AsyncIterator):
-                self._main = Producer(
-                    self._driver,
-                    self,
-                    declared[0],
-                    result,
-                    function.signature.item,
-                    f"{function.name}() item",
-                )
-            else:
-                self.start_sources(sources, declared, f"{function.name}() item")
-
-    def start_sources(self, sources: Sequence[Source], declared: tuple[Stream, ...], place: str) -> None:
-        """Run the sources of a payload, each in a task of its own."""
-        for source, stream in zip(sources, declared, strict=True):
-            SourceTask(self._driver, self, stream, source, place)
+        declared = self.driver.connection.resolve(self._core, payload, declarations(sources))
+        self.driver.schedule()
+        if main is not None:
+            self._main = main.produce(self, self, declared[0], place)
+        elif sources:
+            start_sources(self, sources, declared, place)
 
     def _fail(self, error: Exception) -> None:
         """Answer with what crosses of an exception of user code."""
@@ -317,7 +272,7 @@ class IncomingCall(CallEnd):
                 self.bug(error, f"{self._function.name}() after it was cancelled")
             return
         self._failure = error
-        code, payload = failure_of(error, f"{self._function.name}()", self._driver.connection)
+        code, payload = failure_of(error, f"{self._function.name}()", self.driver.connection)
         if code == ErrorCode.INTERNAL:
             self.report(error)
         self._answer_error(code, payload)
@@ -334,6 +289,6 @@ class IncomingCall(CallEnd):
     def _answer_error(self, code: int, payload: bytes) -> None:
         if not self._answered and not self._core.over:
             self._answered = True
-            self._driver.connection.reject(self._core, code, payload)
-            self._driver.dispatch()
-            self._driver.schedule()
+            self.driver.connection.reject(self._core, code, payload)
+            self.driver.dispatch()
+            self.driver.schedule()

@@ -7,22 +7,19 @@ stream. Encoding is all or nothing: where it fails, no source has been started.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias, final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, final
 
 from telewire.core.streams import Stream
 from telewire.errors import InvalidArgument
 from telewire.runtime.outgoing import to_wire
-from telewire.wire.frames import Kind
 from telewire.wire.values import Reference, ValueEncodeError, decode_value, encode_value
 
 if TYPE_CHECKING:
     from telewire.runtime.driver import Driver
+    from telewire.runtime.sources import Source
 
-__all__ = ["Source", "declarations", "decode", "encode"]
-
-Source: TypeAlias = AsyncIterator[object]
-"""What a payload can introduce: today generators and other async iterators."""
+__all__ = ["decode", "encode"]
 
 NO_SOURCES: Final[tuple[Source, ...]] = ()
 
@@ -39,11 +36,15 @@ class _Sources:
 
     def replace(self, obj: object) -> object:
         """Stand for an object that CBOR has no form for."""
-        if isinstance(obj, AsyncIterator):
-            if id(obj) in self.numbers:
-                raise TypeError("The same iterator stands twice in one value; pass it once.")
+        # Here, because sources themselves encode what they send.
+        from telewire.runtime.crossing import source_of
+
+        if id(obj) in self.numbers:
+            raise TypeError("The same iterator stands twice in one value; pass it once.")
+        source = source_of(obj)
+        if source is not None:
             self.numbers[id(obj)] = len(self.found)
-            self.found.append(obj)
+            self.found.append(source)
             return Reference(len(self.found) - 1)
         if inspect.isasyncgenfunction(obj) or inspect.iscoroutinefunction(obj):
             raise TypeError(
@@ -61,8 +62,10 @@ def encode(value: object, place: str) -> tuple[bytes, Sequence[Source]]:
     sources = _Sources()
     try:
         return encode_value(value, sources.replace), sources.found or NO_SOURCES
-    except ValueEncodeError as error:
+    except (ValueEncodeError, TypeError) as error:
         message = f"{place}: {error}"
+    for source in sources.found:
+        source.discard()
     raise InvalidArgument(message)
 
 
@@ -80,8 +83,3 @@ def decode(driver: Driver, payload: bytes, declared: tuple[Stream, ...]) -> obje
     except BaseException:
         driver.give_up(declared)
         raise
-
-
-def declarations(sources: Sequence[Source]) -> list[tuple[Kind, int | None]]:
-    """What a payload declares for its sources."""
-    return [(Kind.ITEMS, None)] * len(sources)

@@ -8,8 +8,8 @@ across a ``yield``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol, final
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Final, final
 
 import anyio
 
@@ -17,14 +17,16 @@ from telewire.core.streams import Stream
 from telewire.errors import ErrorCode, LocalProtocolError
 from telewire.runtime.driver import StreamEnd
 from telewire.runtime.failures import NULL, failure_of
-from telewire.runtime.payloads import Source, declarations, encode
+from telewire.runtime.payloads import encode
 from telewire.runtime.shapes import Converter
+from telewire.runtime.sources import Body, Owner, Source, SourceTask, declarations, start_sources
+from telewire.wire.frames import Kind
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Signal
     from telewire.runtime.driver import Driver
 
-__all__ = ["Producer", "Return"]
+__all__ = ["IteratorSource", "Producer", "Return"]
 
 PASS_ITEMS: Final = 256
 
@@ -42,20 +44,24 @@ class Return(Exception):  # noqa: N818
         self.value = value
 
 
-class Body(Protocol):
-    """The task that a producer runs in."""
+@final
+class IteratorSource(Source):
+    """An async generator or iterator: its items, in a task of its own or in its call's."""
 
-    def cancel_body(self) -> None:
-        """Cancel what user code awaits."""
+    kind = Kind.ITEMS
+    __slots__ = ("_converter", "_iterator")
 
-    def start_sources(self, sources: Sequence[Source], declared: tuple[Stream, ...], place: str) -> None:
-        """Run what an item has introduced, each in a task of its own."""
+    def __init__(self, iterator: AsyncIterator[object], converter: Converter | None = None) -> None:
+        self._iterator = iterator
+        self._converter = converter
 
-    def report(self, error: Exception) -> None:
-        """Give a bug to the service's hook."""
+    def start(self, owner: Owner, stream: Stream, place: str) -> None:
+        """Run it to its end."""
+        SourceTask(owner, lambda body: self.produce(owner, body, stream, place))
 
-    def bug(self, error: Exception, what: str) -> None:
-        """Log a bug that has no answer to travel in, and report it."""
+    def produce(self, owner: Owner, body: Body, stream: Stream, place: str) -> Producer:
+        """The same in a task that exists: the caller owes :meth:`Producer.run`."""
+        return Producer(owner, body, stream, self._iterator, self._converter, place)
 
 
 @final
@@ -66,6 +72,7 @@ class Producer(StreamEnd):
         "_body",
         "_converter",
         "_driver",
+        "_owner",
         "_parked",
         "_place",
         "_running",
@@ -76,14 +83,15 @@ class Producer(StreamEnd):
 
     def __init__(
         self,
-        driver: Driver,
+        owner: Owner,
         body: Body,
         stream: Stream,
         source: AsyncIterator[object],
         converter: Converter | None,
         place: str,
     ) -> None:
-        self._driver = driver
+        self._driver: Driver = owner.driver
+        self._owner = owner
         self._body = body
         self._stream = stream
         self._source = source
@@ -191,7 +199,7 @@ class Producer(StreamEnd):
         payload, sources = encode(item, self._place)
         if sources:
             declared = self._driver.connection.send_item(self._stream, payload, declarations(sources))
-            self._body.start_sources(sources, declared, self._place)
+            start_sources(self._owner, sources, declared, self._place)
         else:
             self._driver.connection.send_item(self._stream, payload)
 
@@ -204,7 +212,7 @@ class Producer(StreamEnd):
             with anyio.move_on_after(self._driver.connection.limits.cleanup_seconds, shield=True):
                 await close()
         except Exception as error:
-            self._body.bug(error, f"The clean-up of {self._place}")
+            self._owner.bug(error, f"The clean-up of {self._place}")
 
     def _end(self, payload: bytes) -> None:
         if not self._stopped and not self._stream.retired:
@@ -227,7 +235,7 @@ class Producer(StreamEnd):
         """End the stream with what crosses of an error, behind its items."""
         code, payload = failure_of(error, self._place, self._driver.connection)
         if code == ErrorCode.INTERNAL:
-            self._body.report(error)
+            self._owner.report(error)
         if not self._stopped and not self._stream.retired:
             self._driver.connection.reject(self._stream, code, payload)
             self._driver.schedule()

@@ -1,0 +1,116 @@
+"""Sources: things of this side with a life that a payload introduces as streams.
+
+A source is made while its payload is encoded and started when the introduction is queued; where
+encoding fails, it is discarded and nothing of it has run. Its owner is the call in which it crosses.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Protocol, final
+
+from telewire.runtime.context import enter_context
+from telewire.wire.frames import Kind
+
+if TYPE_CHECKING:
+    from telewire.core.streams import Stream
+    from telewire.runtime.context import ContextHolder
+    from telewire.runtime.driver import Driver
+
+__all__ = ["Body", "Owner", "Source", "SourceTask", "declarations", "start_sources"]
+
+
+class Owner(Protocol):
+    """The call in which a source crosses, ours or the peer's."""
+
+    @property
+    def driver(self) -> Driver:
+        """The connection's driver."""
+
+    @property
+    def holder(self) -> ContextHolder | None:
+        """What ``get_context()`` finds in the source's code; None where it serves no call."""
+
+    def report(self, error: Exception) -> None:
+        """Give a bug to the service's hook."""
+
+    def bug(self, error: Exception, what: str) -> None:
+        """Log a bug that has no answer to travel in, and report it."""
+
+
+class Source(ABC):
+    """One thing with a life, about to cross."""
+
+    __slots__ = ()
+
+    kind: ClassVar[Kind]
+    number: int | None = None
+    """The exporter's number, of functions and channels."""
+
+    @abstractmethod
+    def start(self, owner: Owner, stream: Stream, place: str) -> None:
+        """Serve ``stream``: its introduction is queued. ``place`` says in messages where it stood."""
+
+    def discard(self) -> None:
+        """Its payload will not be sent: release what it holds. Most hold nothing yet."""
+
+
+def declarations(sources: Sequence[Source]) -> list[tuple[Kind, int | None]]:
+    """What a payload declares for its sources."""
+    return [(source.kind, source.number) for source in sources]
+
+
+def start_sources(owner: Owner, sources: Sequence[Source], declared: Sequence[Stream], place: str) -> None:
+    """Start the sources of a payload that has been queued."""
+    for source, stream in zip(sources, declared, strict=True):
+        source.start(owner, stream, place)
+
+
+class Runnable(Protocol):
+    """What a source does in its task."""
+
+    async def run(self) -> object:
+        """Do it all; user code's failures are handled inside."""
+
+
+class Body(Protocol):
+    """The task that user code runs in."""
+
+    def cancel_body(self) -> None:
+        """Cancel what user code awaits, once."""
+
+
+@final
+class SourceTask:
+    """A task of its own for a source; stays alive until it has ended."""
+
+    __slots__ = ("_cancelling", "_owner", "_run", "_task")
+
+    def __init__(self, owner: Owner, make: MakeRunnable) -> None:
+        self._owner = owner
+        self._cancelling = False
+        self._run = make(self)
+        self._task = owner.driver.backend.spawn(self._main)
+
+    async def _main(self) -> None:
+        if self._owner.holder is not None:
+            enter_context(self._owner.holder)
+        try:
+            await self._run.run()
+        except BaseException:
+            if not self._cancelling:
+                raise
+
+    def cancel_body(self) -> None:
+        """Cancel what user code awaits, once."""
+        if not self._cancelling:
+            self._cancelling = True
+            self._task.cancel()
+
+
+class MakeRunnable(Protocol):
+    """Makes what a task runs, given the task."""
+
+    def __call__(self, body: SourceTask, /) -> Runnable:
+        """Make it."""
