@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, final, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, final, overload
 
 import anyio
 
 from telewire.core.connection import Connection
 from telewire.core.events import CallReceived
 from telewire.core.states import ConnectionState
-from telewire.errors import ErrorCode, LocalProtocolError, NetworkError, TelewireError
+from telewire.errors import LocalProtocolError, NetworkError
 from telewire.limits import Limits
 from telewire.runtime.backend import current_backend
 from telewire.runtime.call import Call, OutgoingCall
@@ -85,7 +85,8 @@ class Client:
         except TimeoutError:
             self._abort()
             raise NetworkError(
-                f"No connection within {self._timeout:g} seconds; is a telewire server running at that address?"
+                f"No connection within {self._timeout:g} seconds; "
+                "is a telewire server running at that address?"
             ) from None
         except BaseException:
             self._abort()

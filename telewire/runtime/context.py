@@ -27,6 +27,7 @@ named ``reason``. (Any: an exception of the application is a reason too.)"""
 
 CLEANUP_SECONDS = 5.0
 
+
 class ContextHolder(Protocol):
     """What stands in the context variable: the call, which makes its context when it is asked for."""
 
@@ -190,10 +191,10 @@ class Context(Generic[S]):
     def on_close(self, callback: OnClose) -> None:
         """Run ``callback`` once when the call is over, for whatever reason; at once if it is.
 
-        It may be sync or async (bounded by the cleanup time). It gets the reason where it has a required positional
-        parameter or one named ``reason``: None for a natural end, ``aclose``, ``break`` or a dropped
-        handle; CallCancelled; Abort; DeadlineExceeded; NetworkError where the client is lost for
-        good; or the exception itself, where this side failed.
+        It may be sync or async (bounded by the cleanup time). It gets the reason where it has a
+        required positional parameter or one named ``reason``: None for a natural end, ``aclose``,
+        ``break`` or a dropped handle; CallCancelled; Abort; DeadlineExceeded; NetworkError where the
+        client is lost for good; or the exception itself, where this side failed.
         """
         self._callbacks.add(callback)
 

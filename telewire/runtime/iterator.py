@@ -6,16 +6,14 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, final
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, final
 
 from telewire.core.streams import Stream
 from telewire.errors import ErrorCode, InvalidArgument, RemoteProtocolError
 from telewire.runtime.context import CloseCallbacks, OnClose
+from telewire.runtime.driver import StreamEnd
 from telewire.runtime.failures import close_reason, received_error
 from telewire.runtime.payloads import decode
-from telewire.runtime.driver import StreamEnd
 from telewire.runtime.shapes import Converter, Convertible
 from telewire.wire.values import decode_items
 
@@ -201,7 +199,7 @@ class RemoteIterator(Convertible, AsyncIterator[T_co], Generic[T_co]):
 
     @property
     def value(self) -> Any:
-        """What the generator returned; None before its end. (Any: a generator's annotation does not say it.)"""
+        """What the generator returned; None before its end. Any: a generator's annotation cannot say."""
         return self._buffer.value
 
     @property
@@ -246,7 +244,7 @@ class RemoteIterator(Convertible, AsyncIterator[T_co], Generic[T_co]):
 
 
 def open_iterator(driver: Driver, stream: Stream) -> RemoteIterator[Any]:
-    """Make the handle of a stream of items. (Any: what the items are only an annotation can say.)"""
+    """Make the handle of a stream of items. Any: what the items are only an annotation can say."""
     buffer = ItemBuffer(driver, stream)
     stream.app = buffer
     return RemoteIterator(buffer)

@@ -1,7 +1,8 @@
 """Transports of telewire: thin adapters that move batches and decide nothing about the protocol.
 
-``connect`` and ``serve`` are what most programs need. ``connect_websocket`` and ``serve_websocket`` carry batches over WebSocket, ``memory_transports``
-between two tasks of one process. Each is checked by :func:`telewire.testing.transports.check_transport`.
+``connect`` and ``serve`` are what most programs need. ``connect_websocket`` and ``serve_websocket``
+carry batches over WebSocket, ``memory_transports`` between two tasks of one process. Each is checked
+by :func:`telewire.testing.transports.check_transport`.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def connect(
     ssl_context: ssl.SSLContext | None = None,
     limits: Limits | None = None,
 ) -> Client:
-    """A client of the server at ``url``: ``async with connect("http://…/telewire") as remote: …``.
+    """Make a client of the server at ``url``, to be entered with ``async with`` for its remote.
 
     Args:
         url: http, https, ws or wss; the conversation goes over WebSocket.
