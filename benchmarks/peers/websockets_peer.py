@@ -1,0 +1,164 @@
+"""The peer websockets: JSON by hand over WebSocket, as one would write it without a library for calls.
+
+Compression is off, the C speed-ups are in, the JSON encoder is the standard library's. Three ways,
+from the least that can be written to what telewire does:
+
+* ``bare``: the client sends and receives on the socket itself and has one call at a time; messages
+  carry no numbers; the server answers in its receive loop.
+* ``reader``: messages carry a call's number and a task of the client hands each answer to its
+  caller, so several calls may be open; the server answers in its receive loop, so a slow function
+  would keep all others waiting.
+* ``tasks``: as ``reader``, and the server runs each call in a task of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+# Any: what JSON brings.
+from typing import Any, Final, final
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as connect_websocket
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as serve_websocket
+
+from benchmarks.workloads import Session, row
+
+__all__ = ["NAME", "WAYS", "connect", "serve"]
+
+NAME: Final = "websockets"
+WAYS: Final = {"W1": ("bare", "reader"), "W1c": ("reader", "tasks"), "W2": ("bare", "reader")}
+
+
+# --- server --------------------------------------------------------------------------------------
+
+
+async def _answer_bare(socket: ServerConnection, request: dict[str, Any]) -> None:
+    if request["name"] == "echo":
+        a, b = request["args"]
+        await socket.send(json.dumps({"a": a, "b": b}))
+    else:
+        for number in range(*request["args"]):
+            await socket.send(json.dumps(row(number)))
+        await socket.send("null")
+
+
+async def _answer(socket: ServerConnection, request: dict[str, Any]) -> None:
+    call = request["call"]
+    if request["name"] == "echo":
+        a, b = request["args"]
+        await socket.send(json.dumps({"call": call, "result": {"a": a, "b": b}}))
+    else:
+        for number in range(*request["args"]):
+            await socket.send(json.dumps({"call": call, "item": row(number)}))
+        await socket.send(json.dumps({"call": call, "end": None}))
+
+
+async def _converse_bare(socket: ServerConnection) -> None:
+    async for message in socket:
+        await _answer_bare(socket, json.loads(message))
+
+
+async def _converse_inline(socket: ServerConnection) -> None:
+    async for message in socket:
+        await _answer(socket, json.loads(message))
+
+
+async def _converse_in_tasks(socket: ServerConnection) -> None:
+    tasks: set[asyncio.Task[None]] = set()
+    async for message in socket:
+        task = asyncio.create_task(_answer(socket, json.loads(message)))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+
+CONVERSATIONS: Final = {"bare": _converse_bare, "reader": _converse_inline, "tasks": _converse_in_tasks}
+
+
+async def serve(way: str, started: Callable[[int], object]) -> None:
+    """Serve until cancelled; ``started`` learns the port."""
+    async with serve_websocket(CONVERSATIONS[way], "127.0.0.1", 0, compression=None) as server:
+        started(next(iter(server.sockets)).getsockname()[1])
+        await server.serve_forever()
+
+
+# --- client --------------------------------------------------------------------------------------
+
+
+@final
+class _Bare:
+    """The socket itself: whoever asks reads the answer."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+
+    async def echo(self, number: int, text: str) -> object:
+        await self._socket.send(json.dumps({"name": "echo", "args": [number, text]}))
+        answer: object = json.loads(await self._socket.recv())
+        return answer
+
+    async def rows(self, count: int) -> AsyncIterator[object]:
+        await self._socket.send(json.dumps({"name": "rows", "args": [count]}))
+        async for message in self._socket:
+            item = json.loads(message)
+            if item is None:
+                return
+            yield item
+
+
+@final
+class _Numbered:
+    """Several calls on one socket: :meth:`read`, in a task, hands out what arrives."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._loop = asyncio.get_running_loop()
+        self._last = 0
+        self._results: dict[int, asyncio.Future[object]] = {}
+        # None ends the items.
+        self._items: dict[int, asyncio.Queue[object]] = {}
+
+    async def read(self) -> None:
+        async for message in self._socket:
+            answer = json.loads(message)
+            call = answer["call"]
+            if "result" in answer:
+                self._results.pop(call).set_result(answer["result"])
+            elif "item" in answer:
+                self._items[call].put_nowait(answer["item"])
+            else:
+                self._items.pop(call).put_nowait(None)
+
+    async def echo(self, number: int, text: str) -> object:
+        self._last += 1
+        call = self._last
+        future = self._results[call] = self._loop.create_future()
+        await self._socket.send(json.dumps({"call": call, "name": "echo", "args": [number, text]}))
+        return await future
+
+    async def rows(self, count: int) -> AsyncIterator[object]:
+        self._last += 1
+        queue = self._items[self._last] = asyncio.Queue()
+        await self._socket.send(json.dumps({"call": self._last, "name": "rows", "args": [count]}))
+        while (item := await queue.get()) is not None:
+            yield item
+
+
+@asynccontextmanager
+async def connect(port: int, way: str) -> AsyncIterator[Session]:
+    """One connection."""
+    async with connect_websocket(f"ws://127.0.0.1:{port}", compression=None) as socket:
+        if way == "bare":
+            yield _Bare(socket)
+            return
+        session = _Numbered(socket)
+        reader = asyncio.create_task(session.read())
+        try:
+            yield session
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)

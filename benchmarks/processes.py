@@ -1,0 +1,122 @@
+"""Processes: the two sides of a peer, started, pinned, asked and ended by ``run.py``."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Set
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, final
+
+__all__ = ["PINNING", "SideFailed", "Sides"]
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+END_SECONDS: Final = 10.0
+
+PINNING: Final = hasattr(os, "sched_setaffinity")
+"""Whether this system lets a process be kept on one CPU."""
+
+
+class SideFailed(Exception):
+    """A process ended instead of answering; what it said stands on standard error."""
+
+
+def _spawn(*arguments: str) -> subprocess.Popen[str]:
+    places = [str(ROOT), str(ROOT / "transports"), str(ROOT / "spec")]
+    inherited = os.environ.get("PYTHONPATH")
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.side", *arguments],
+        cwd=ROOT,
+        # This checkout is measured, whatever is installed.
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*places, *([inherited] if inherited else [])])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def _read_line(process: subprocess.Popen[str], who: str) -> str:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        status = process.wait()
+        raise SideFailed(f"The {who} ended with exit status {status} before it had answered.")
+    return line
+
+
+@final
+class Sides:
+    """Server and client of one peer in one of its ways, each in a process of its own."""
+
+    def __init__(self, peer: str, way: str) -> None:
+        self.peer = peer
+        self.way = way
+        self._server = _spawn("server", peer, way)
+        self._processes = [self._server]
+        try:
+            port = _read_line(self._server, f"server of {peer} ({way})").strip()
+            self._client = _spawn("client", peer, way, port)
+            self._processes.append(self._client)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        self.close()
+
+    def measure(self, workload: str, count: int, *, one_cpu: bool = False) -> dict[str, float]:
+        """Have the client do one measurement; with ``one_cpu`` both processes share one CPU meanwhile.
+
+        Raises:
+            SideFailed: the client ended.
+        """
+        everywhere = os.sched_getaffinity(0) if PINNING else set()
+        if one_cpu and PINNING:
+            self._keep_on({max(everywhere)})
+        try:
+            assert self._client.stdin is not None
+            try:
+                self._client.stdin.write(json.dumps({"workload": workload, "count": count}) + "\n")
+                self._client.stdin.flush()
+            except BrokenPipeError:
+                raise SideFailed(f"The client of {self.peer} ({self.way}) had ended.") from None
+            figures: dict[str, float] = json.loads(
+                _read_line(self._client, f"client of {self.peer} ({self.way}), asked for {workload},")
+            )
+            return figures
+        finally:
+            if one_cpu and PINNING and all(process.poll() is None for process in self._processes):
+                self._keep_on(everywhere)
+
+    def _keep_on(self, cpus: Set[int]) -> None:
+        for process in self._processes:
+            os.sched_setaffinity(process.pid, cpus)
+
+    def close(self) -> None:
+        """End both processes, the client first."""
+        for process in reversed(self._processes):
+            assert process.stdin is not None
+            assert process.stdout is not None
+            try:
+                process.stdin.close()
+            except BrokenPipeError:
+                pass
+            try:
+                process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            process.stdout.close()

@@ -1,0 +1,126 @@
+"""Results: what was measured, and medians, spreads and ratios out of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from statistics import median
+from typing import Final
+
+import telewire
+
+__all__ = ["OURS", "Measurement", "Spread", "Summary", "document", "summarise"]
+
+FORMAT: Final = 1
+OURS: Final = "telewire"
+PACKAGES: Final = ("cbor2", "wsproto", "msgspec", "websockets")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One peer, in one way, at one workload, in one round. ``rate`` is units of work a second."""
+
+    workload: str
+    peer: str
+    way: str
+    round: int
+    count: int
+    seconds: float
+    client_cpu_seconds: float
+
+    @property
+    def rate(self) -> float:
+        return self.count / self.seconds
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The middle of some figures, the least and the greatest."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, figures: Iterable[float]) -> Spread:
+        """The spread of at least one figure."""
+        known = sorted(figures)
+        return cls(median(known), known[0], known[-1])
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All rounds of one peer in one way at one workload.
+
+    ``ratio`` is how many times as fast telewire was, round by round, so that what slows a whole round
+    down does not count; None for telewire itself. ``fastest``: of the peer's ways, this is the one to
+    compare with. ``goal`` is the ratio that telewire aims at, where it names one for this peer.
+    """
+
+    workload: str
+    peer: str
+    way: str
+    rate: Spread
+    ratio: Spread | None
+    fastest: bool
+    goal: float | None
+
+
+def summarise(measurements: Sequence[Measurement], goals: dict[tuple[str, str], float]) -> list[Summary]:
+    """One summary for each workload, peer and way, in the order of their first measurement.
+
+    ``goals``: (workload, peer) → ratio. A round without telewire counts towards no ratio.
+    """
+    rates: dict[tuple[str, str, str], dict[int, float]] = {}
+    for each in measurements:
+        rates.setdefault((each.workload, each.peer, each.way), {})[each.round] = each.rate
+    medians = {key: median(rounds.values()) for key, rounds in rates.items()}
+    ours = {workload: rounds for (workload, peer, _), rounds in rates.items() if peer == OURS}
+    summaries = []
+    for (workload, peer, way), rounds in rates.items():
+        shared = sorted(rounds.keys() & ours.get(workload, {}).keys())
+        ratios = [ours[workload][number] / rounds[number] for number in shared] if peer != OURS else []
+        best = max(value for key, value in medians.items() if key[:2] == (workload, peer))
+        summaries.append(
+            Summary(
+                workload,
+                peer,
+                way,
+                Spread.of(rounds.values()),
+                Spread.of(ratios) if ratios else None,
+                medians[workload, peer, way] == best,
+                goals.get((workload, peer)),
+            )
+        )
+    return summaries
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def document(
+    measurements: Sequence[Measurement], summaries: Sequence[Summary], *, pinned: bool
+) -> dict[str, object]:
+    """Everything as one value for JSON; of the machine only what explains figures."""
+    return {
+        "format": FORMAT,
+        "taken": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "cpus": os.cpu_count(),
+            "system": platform.system(),
+            "architecture": platform.machine(),
+            "python": f"{platform.python_implementation()} {platform.python_version()}",
+        },
+        "versions": {OURS: telewire.__version__, **{name: _version(name) for name in PACKAGES}},
+        "pinned": pinned,
+        "measurements": [{**asdict(each), "rate": each.rate} for each in measurements],
+        "summary": [asdict(each) for each in summaries],
+    }

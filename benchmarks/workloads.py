@@ -1,0 +1,131 @@
+"""Workloads: what every peer is asked to do, timed by the client and checked as it arrives.
+
+A workload sees a peer only as a :class:`Session`, so that all peers do the same work: the loops and
+the checks below are the same code for each of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+__all__ = ["WORKLOADS", "Session", "Workload", "WrongValue", "row"]
+
+TEXT: Final = "hello"
+IN_FLIGHT: Final = 64
+
+
+class WrongValue(Exception):
+    """A peer delivered something else than it was asked for: its figures mean nothing."""
+
+
+class Session(Protocol):
+    """One connection of a peer, as its client sees it."""
+
+    @property
+    def echo(self) -> Callable[[int, str], Awaitable[object]]:
+        """Call a function of the server that returns ``{"a": number, "b": text}``."""
+
+    @property
+    def rows(self) -> Callable[[int], AsyncIterable[object]]:
+        """Call a generator of the server that yields ``row(0)`` to ``row(count - 1)``."""
+
+
+def row(number: int) -> dict[str, object]:
+    """One small dict of a generator."""
+    return {"id": number, "name": "abc", "ok": True}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One question. ``run`` does ``count`` units of work and returns how many seconds they took.
+
+    ``pinned`` asks for both processes on one CPU. ``goals`` say how many times as fast as a peer
+    telewire means to be.
+    """
+
+    name: str
+    title: str
+    unit: str
+    count: int
+    full_count: int
+    run: Callable[[Session, int], Awaitable[float]]
+    pinned: bool = False
+    goals: Mapping[str, float] = field(default_factory=dict)
+
+
+async def _echo_in_turn(session: Session, first: int, count: int) -> None:
+    for number in range(first, first + count):
+        answer = await session.echo(number, TEXT)
+        if answer != {"a": number, "b": TEXT}:
+            raise WrongValue(f"echo({number}, {TEXT!r}) returned {answer!r}.")
+
+
+async def one_in_flight(session: Session, count: int) -> float:
+    """Calls one after the other."""
+    began = time.perf_counter()
+    await _echo_in_turn(session, 0, count)
+    return time.perf_counter() - began
+
+
+async def many_in_flight(session: Session, count: int) -> float:
+    """As many callers as shall be in flight, each calling one after the other."""
+    share, rest = divmod(count, IN_FLIGHT)
+    shares = [share + (caller < rest) for caller in range(IN_FLIGHT)]
+    began = time.perf_counter()
+    await asyncio.gather(*(_echo_in_turn(session, 1000 * i, share) for i, share in enumerate(shares)))
+    return time.perf_counter() - began
+
+
+async def small_items(session: Session, count: int) -> float:
+    """One generator to its end; each item's number is compared, and the last item as a whole."""
+    seen = 0
+    item: object = None
+    began = time.perf_counter()
+    async for item in session.rows(count):
+        # Not the whole item: building its like would cost more than some peers take to deliver it.
+        if item["id"] != seen:  # type: ignore[index]  # what is no dict is no row, and raises
+            raise WrongValue(f"Item {seen} of {count} arrived as {item!r}.")
+        seen += 1
+    seconds = time.perf_counter() - began
+    if seen != count or item != row(count - 1):
+        raise WrongValue(f"{seen} of {count} items arrived, the last as {item!r}.")
+    return seconds
+
+
+WORKLOADS: Final[dict[str, Workload]] = {
+    workload.name: workload
+    for workload in (
+        Workload(
+            "W1",
+            "unary echo, one in flight, both processes on one CPU",
+            "calls/s",
+            2_500,
+            20_000,
+            one_in_flight,
+            pinned=True,
+            goals={"websockets": 0.9},
+        ),
+        Workload(
+            "W1c",
+            f"unary echo, {IN_FLIGHT} in flight",
+            "calls/s",
+            12_800,
+            64_000,
+            many_in_flight,
+            goals={"websockets": 1.05},
+        ),
+        Workload(
+            "W2",
+            "a generator of small dicts",
+            "items/s",
+            100_000,
+            100_000,
+            small_items,
+            goals={"websockets": 3.5},
+        ),
+    )
+}
