@@ -150,9 +150,7 @@ class Producer(StreamEnd):
             self._running = True
             item = await step()
             self._running = False
-            while True:
-                if self._stopped:
-                    return
+            while not self._stopped:
                 self._send(item)
                 sent += 1
                 if connection.writable(stream):
