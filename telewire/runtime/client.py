@@ -184,7 +184,7 @@ class Client:
             raise self._error or NetworkError(
                 f"{name}() was called after the connection had ended; connect again."
             )
-        payload, sources = encode([args, kwargs], f"{name}()")
+        payload, sources = encode([args, kwargs], f"{name}()", arguments=True)
         if sources:
             raise LocalProtocolError(f"{name}(): iterators as arguments are not supported yet.")
         now = driver.backend.now()

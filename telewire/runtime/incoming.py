@@ -134,12 +134,12 @@ class IncomingCall(CallEnd):
         else:
             self.stopped(ErrorCode.NONE, b"")
 
-    def cancel_body(self) -> None:
-        """Cancel the body in its await, once; one that has not begun never will."""
-        if self._cancelling or not self._started or not self._body_running:
+    def cancel_body(self, again: bool = False) -> None:
+        """Cancel the body in its await, once, or ``again``; one that has not begun never will."""
+        if (self._cancelling and not again) or not self._started or not self._body_running:
             return
         self._cancelling = True
-        if self._scope is not None:
+        if self._scope is not None and not again:
             self._scope.cancel()
         else:
             self._task.cancel()

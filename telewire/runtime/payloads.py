@@ -40,21 +40,26 @@ class _Sources:
         from telewire.runtime.crossing import source_of
 
         if id(obj) in self.numbers:
-            raise TypeError("The same iterator stands twice in one value; pass it once.")
+            raise ValueEncodeError("The same iterator stands twice in one value; pass it once.")
         source = source_of(obj)
         if source is not None:
             self.numbers[id(obj)] = len(self.found)
             self.found.append(source)
             return Reference(len(self.found) - 1)
         if inspect.isasyncgenfunction(obj) or inspect.iscoroutinefunction(obj):
-            raise TypeError(
+            raise ValueEncodeError(
                 f"The function {obj.__qualname__!r} cannot travel; call it and pass what it returns."
             )
-        return to_wire(obj)
+        try:
+            return to_wire(obj)
+        except TypeError as error:
+            raise ValueEncodeError(str(error)) from None
 
 
-def encode(value: object, place: str) -> tuple[bytes, Sequence[Source]]:
+def encode(value: object, place: str, *, arguments: bool = False) -> tuple[bytes, Sequence[Source]]:
     """Encode a value; returns its bytes and its sources, in the order of their references.
+
+    ``arguments`` says that it is the list of positional and the map of named arguments of a call.
 
     Raises:
         InvalidArgument: part of the value cannot travel; the message begins with ``place`` and names the path.
@@ -62,8 +67,11 @@ def encode(value: object, place: str) -> tuple[bytes, Sequence[Source]]:
     sources = _Sources()
     try:
         return encode_value(value, sources.replace), sources.found or NO_SOURCES
-    except (ValueEncodeError, TypeError) as error:
-        message = f"{place}: {error}"
+    except ValueEncodeError as error:
+        path = error.path.removeprefix("value")
+        if arguments:
+            path = f" argument{path.removeprefix('[0]').removeprefix('[1]')}"
+        message = f"{place}{path}{': ' if error.problem[:1].isupper() else ' '}{error.problem}"
     for source in sources.found:
         source.discard()
     raise InvalidArgument(message)

@@ -8,10 +8,9 @@ across a ``yield``.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final, final
-
-import anyio
 
 from telewire.core.streams import Stream
 from telewire.errors import ErrorCode, LocalProtocolError
@@ -150,27 +149,48 @@ class Producer(StreamEnd):
             self._running = True
             item = await step()
             self._running = False
-            while not self._stopped:
-                self._send(item)
-                sent += 1
-                if connection.writable(stream):
-                    if sent % PASS_ITEMS:
-                        self._driver.schedule()
-                        break
-                    # A body that never waits would keep the loop to itself, and the items back.
-                    self._driver.write()
-                    waiting = self._driver.backend.checkpoint()
-                else:
+            if self._stopped:
+                return  # type: ignore[unreachable]  # it changes in the await
+            self._send(item)
+            sent += 1
+            if connection.writable(stream):
+                if sent % PASS_ITEMS:
                     self._driver.schedule()
-                    waiting = self._park()
-                try:
-                    await waiting
-                except BaseException as error:
-                    if self._stopped:
-                        raise
-                    item = await self._throw(error)
                     continue
-                break
+                # A body that never waits would keep the loop to itself, and the items back.
+                self._driver.write()
+                waiting = self._driver.backend.checkpoint()
+            else:
+                self._driver.schedule()
+                waiting = self._park()
+            try:
+                await waiting
+            except BaseException as error:
+                if self._stopped:
+                    raise
+                await self._send_late(await self._throw(error))
+
+    async def _send_late(self, item: object) -> None:
+        """Send what was yielded instead when a cancellation was thrown in: its credit is still to come."""
+        connection = self._driver.connection
+        late = deque([item])
+        ended: BaseException | None = None
+        while not self._stopped and (late or (ended is None and not connection.writable(self._stream))):
+            if late and connection.writable(self._stream):
+                self._send(late.popleft())
+                self._driver.schedule()
+                continue
+            try:
+                await self._park()
+            except BaseException as error:
+                if ended is not None or self._stopped:
+                    raise
+                try:
+                    late.append(await self._throw(error))
+                except BaseException as end:
+                    ended = end
+        if ended is not None:
+            raise ended
 
     async def _park(self) -> None:
         while not self._stopped and not self._driver.connection.writable(self._stream):
@@ -202,15 +222,29 @@ class Producer(StreamEnd):
             self._driver.connection.send_item(self._stream, payload)
 
     async def _close(self) -> None:
-        """Close the generator in its own task, shielded, for a bounded time."""
+        """Close the generator in its own task, for a bounded time.
+
+        Bounded by a timer: a scope of ours entered here would stand inside those that it holds.
+        """
         close = getattr(self._source, "aclose", None)
         if close is None:
             return
+        backend = self._driver.backend
+        patience = self._driver.connection.limits.cleanup_seconds
+        timer = backend.call_at(backend.now() + patience, lambda: self._body.cancel_body(again=True))
         try:
-            with anyio.move_on_after(self._driver.connection.limits.cleanup_seconds, shield=True):
-                await close()
+            await close()
+        except BaseExceptionGroup as group:
+            # A task group held across the yield wraps the exit that has closed it.
+            rest: BaseException | None = group.split(GeneratorExit)[1]
+            if isinstance(rest, Exception):
+                self._owner.bug(rest, f"The clean-up of {self._place}")
+            elif rest is not None:
+                raise rest from None
         except Exception as error:
             self._owner.bug(error, f"The clean-up of {self._place}")
+        finally:
+            timer.cancel()
 
     def _end(self, payload: bytes) -> None:
         if not self._stopped and not self._stream.retired:

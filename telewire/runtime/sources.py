@@ -77,8 +77,8 @@ class Runnable(Protocol):
 class Body(Protocol):
     """The task that user code runs in."""
 
-    def cancel_body(self) -> None:
-        """Cancel what user code awaits, once."""
+    def cancel_body(self, again: bool = False) -> None:
+        """Cancel what user code awaits, once; ``again`` where it has had time enough to clean up."""
 
 
 @final
@@ -102,9 +102,9 @@ class SourceTask:
             if not self._cancelling:
                 raise
 
-    def cancel_body(self) -> None:
-        """Cancel what user code awaits, once."""
-        if not self._cancelling:
+    def cancel_body(self, again: bool = False) -> None:
+        """Cancel what user code awaits, once, or ``again``."""
+        if again or not self._cancelling:
             self._cancelling = True
             self._task.cancel()
 

@@ -7,9 +7,8 @@ import functools
 import gc
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -57,7 +56,7 @@ def bugs(log: Bugs) -> Bugs:
 
 @pytest.fixture
 def connected(transport: str, log: Bugs) -> Connected:
-    """``async with connected(service) as world``: a client of ``service`` on this test's transport."""
+    """A client of a service on this test's transport; enter what it returns."""
 
     # Any: services of every provider.
     def connect(
@@ -74,7 +73,7 @@ def connected(transport: str, log: Bugs) -> Connected:
 
 @pytest.fixture
 def remote_of(connected: Connected) -> Callable[[Service[Any]], AbstractAsyncContextManager[Remote]]:
-    """``async with remote_of(service) as remote``: where a test needs no more than that."""
+    """The remote alone, where a test needs no more; enter what it returns."""
 
     @asynccontextmanager
     async def connect(service: Service[Any]) -> AsyncIterator[Remote]:
@@ -127,4 +126,6 @@ def running_tasks() -> set[object]:
     if backend.name == "asyncio":
         return {task for task in asyncio.all_tasks() if not task.done()}
     nursery = backend._nursery  # type: ignore[attr-defined]  # trio's has one, and no other way to see it
-    return set() if nursery is None else set(nursery.child_tasks)
+    if nursery is None:
+        return set()
+    return {task for task in nursery.child_tasks if not task.name.endswith("_run_timers")}

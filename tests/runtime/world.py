@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from telewire.runtime.server import Server
 from telewire.runtime.transport import AcceptTransport, Request, Transport, TransportHandler
 from telewire_transports import MemoryLink, connect_websocket, serve_websocket
 
-__all__ = ["Bugs", "Connected", "World", "caught", "leftovers", "quiescent", "until"]
+__all__ = ["Bugs", "Connected", "World", "caught", "drained", "leftovers", "quiescent", "until"]
 
 PATIENCE = 5.0
 
@@ -104,7 +104,9 @@ class World:
 
     async def settled(self, calls: int = 0) -> None:
         """Wait until nothing but ``calls`` is open on either side; fails if that does not come."""
-        await until(lambda: not leftovers(self.connections, calls), lambda: leftovers(self.connections, calls))
+        await until(
+            lambda: not leftovers(self.connections, calls), lambda: leftovers(self.connections, calls)
+        )
 
 
 class Connected(Protocol):
@@ -162,8 +164,7 @@ def leftovers(connections: Sequence[Connection], calls: int = 0) -> list[str]:
     found: list[str] = []
     for connection in connections:
         held: dict[str, Any] = {
-            name: getattr(connection, name)
-            for name in ("_unsent", "_waiting_calls", "_argument_bytes")
+            name: getattr(connection, name) for name in ("_unsent", "_waiting_calls", "_argument_bytes")
         }
         if not calls:
             held |= {
@@ -188,6 +189,17 @@ async def caught(call: Call[Any]) -> BaseException:
     except Exception as error:
         return error
     raise AssertionError(f"nothing was raised; the result is {result!r}")
+
+
+async def drained(items: AsyncIterable[Any]) -> tuple[list[Any], Exception | None]:
+    """The items, and what the loop over them raised behind the last."""
+    found = []
+    try:
+        async for item in items:
+            found.append(item)
+    except Exception as error:
+        return found, error
+    return found, None
 
 
 # --- opening -------------------------------------------------------------------------------------
