@@ -93,7 +93,7 @@ _LAZY: Final = {
 }
 
 
-def __getattr__(name: str) -> object:
+def _load(name: str) -> object:
     """Load a public name from its module, once; afterwards it is an ordinary attribute."""
     module = _LAZY.get(name)
     if module is None:
@@ -101,6 +101,11 @@ def __getattr__(name: str) -> object:
     value: object = getattr(import_module(module), name)
     globals()[name] = value
     return value
+
+
+# Hidden from type checkers, which know all names from above: with it, no misspelt one would be an error.
+if not TYPE_CHECKING:
+    __getattr__ = _load
 
 
 def __dir__() -> list[str]:

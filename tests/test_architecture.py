@@ -178,7 +178,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_type_checkers_and_programs_find_the_lazy_names_in_the_same_modules() -> None:
     tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
-    (branch,) = (node for node in tree.body if isinstance(node, ast.If))
+    (branch,) = (node for node in tree.body if isinstance(node, ast.If) and isinstance(node.test, ast.Name))
     for_types = {
         alias.asname or alias.name: node.module
         for node in branch.body
