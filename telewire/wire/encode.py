@@ -22,6 +22,8 @@ _STARTS: Final = {
     for kind in f.FrameType
 }
 _START_CALL: Final = _STARTS[f.FrameType.CALL]
+_CALL: Final = _START_CALL[6]
+_SMALL_PAYLOAD: Final = 512
 _START_END: Final = _STARTS[f.FrameType.END]
 _START_ERROR: Final = _STARTS[f.FrameType.ERROR]
 _START_ITEM: Final = _STARTS[f.FrameType.ITEM]
@@ -73,8 +75,27 @@ def _declarations(declarations: tuple[f.Declaration, ...]) -> bytes:
     return b"".join(parts)
 
 
+# Flags of zero, the size, and the head of a payload that is whole in its frame.
+_TAILS: Final = tuple(
+    encode_int(0) + encode_int(size) + encode_head(BYTES, size) for size in range(_SMALL_PAYLOAD)
+)
+
+
+def _is_small(frame: f.Call | f.End | f.Item) -> bool:
+    """Whether a frame is what most are: small, whole, and with nothing attached."""
+    return (
+        frame.size < _SMALL_PAYLOAD
+        and not frame.flags
+        and not frame.declarations
+        and not frame.extensions
+        and len(frame.payload) == frame.size
+    )
+
+
 def _call(frame: f.Call) -> bytes:
     target, payload, size = frame.target, frame.payload, frame.size
+    if _is_small(frame) and type(target) is str:
+        return _CALL + encode_int(frame.stream) + _name(target) + _TAILS[size] + payload
     declarations, extensions = _declarations(frame.declarations), _extensions(frame.extensions)
     return b"".join(
         (
@@ -93,9 +114,12 @@ def _call(frame: f.Call) -> bytes:
 
 def _ending(start: tuple[bytes, ...]) -> Callable[[f.End | f.Item], bytes]:
     """Return the encoder of the two frames with one layout, END and ITEM."""
+    plain = start[5]
 
     def encode(frame: f.End | f.Item) -> bytes:
         payload = frame.payload
+        if _is_small(frame):
+            return plain + encode_int(frame.stream) + _TAILS[frame.size] + payload
         declarations, extensions = _declarations(frame.declarations), _extensions(frame.extensions)
         return b"".join(
             (
