@@ -19,6 +19,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "transports"), str(ROOT / "spec")]
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -91,7 +92,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     if options.rounds < 1 or options.count < 1:
         parser.error("--rounds and --count must be 1 or more")
-    table = Table(title="µs of CPU, both sides together", title_justify="left", title_style="bold")
+    table = Table(title="µs of CPU, both sides together", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("", no_wrap=True)
     for heading in ("telewire", "cbor2", "ratio", "spread", "goal"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -26,6 +26,7 @@ from typing import Any, Final, cast
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "transports"), str(ROOT / "spec")]
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -114,7 +115,7 @@ def print_layers(unit: str, rounds: int, scale: float, console: Console) -> None
     rows = layers(unit, rounds, scale)
     whole_cost = rows[-1][1].median
     title = f"µs of CPU for one {unit}, both sides together"
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("", no_wrap=True)
     for heading in ("median", "spread", "share"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -14,14 +15,15 @@ __all__ = ["print_report"]
 
 
 def _rate(spread: Spread) -> tuple[str, str]:
-    return f"{spread.median:,.0f}", f"{spread.low:,.0f}–{spread.high:,.0f}"
+    low, median, high = (f"{rate / 1000:.1f}" for rate in (spread.low, spread.median, spread.high))
+    return median, f"{low}–{high}"
 
 
 def _ratio(summary: Summary) -> tuple[str, str, str]:
     ratio = summary.ratio
     if ratio is None:
         return "", "", ""
-    goal = "" if summary.goal is None or not summary.fastest else f"≥ {summary.goal:g} ×"
+    goal = "" if summary.goal is None or not summary.fastest else f"≥ {summary.goal:g}"
     met = summary.goal is None or ratio.median >= summary.goal
     median = f"{ratio.median:.2f} ×"
     if summary.fastest:
@@ -30,13 +32,21 @@ def _ratio(summary: Summary) -> tuple[str, str, str]:
 
 
 def print_report(summaries: Sequence[Summary], console: Console) -> None:
-    """Print one table a workload. Bold: the ratio to the fastest way of a peer, which is the one to read."""
+    """Print one table a workload, in 80 columns.
+
+    Bold is the ratio to the fastest way of a peer: the one to read.
+    """
     for name in dict.fromkeys(summary.workload for summary in summaries):
         workload = WORKLOADS[name]
-        table = Table(title=f"{name}: {workload.title}", title_justify="left", title_style="bold")
+        table = Table(
+            title=f"{name}: {workload.title}; thousands of {workload.unit}",
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+        )
         for heading in ("peer", "way"):
             table.add_column(heading, no_wrap=True)
-        for heading in (workload.unit, "spread", "telewire", "spread", "goal"):
+        for heading in ("1000/s", "spread", "telewire", "spread", "goal"):
             table.add_column(heading, justify="right", no_wrap=True)
         for summary in summaries:
             if summary.workload == name:

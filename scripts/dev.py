@@ -201,6 +201,7 @@ def check(arguments: Sequence[str]) -> int:
     own: list[str | Path] = [
         ROOT / "hatch_build.py",
         *sorted((ROOT / "scripts").glob("*.py")),
+        *sorted((ROOT / "benchmarks").rglob("*.py")),
         ROOT / "tests/mutants/run.py",
         *sorted((ROOT / "examples").glob("*.py")),
     ]

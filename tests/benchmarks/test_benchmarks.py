@@ -1,0 +1,179 @@
+"""The benchmarks run, check what they are told, and say what they found; how fast is asserted nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from rich.console import Console
+
+from benchmarks import gates, profile_call, run
+from benchmarks.processes import SideFailed, Sides
+from benchmarks.report import print_report
+from benchmarks.results import Measurement, Spread, summarise
+from benchmarks.side import load_peer
+from benchmarks.workloads import WORKLOADS, WrongValue, row
+
+TINY = "0.004"
+
+
+def test_every_peer_does_every_workload(tmp_path, capsys) -> None:
+    target = tmp_path / "results.json"
+    assert run.main(["--rounds", "2", "--scale", TINY, "--json", str(target)]) == 0
+
+    found = json.loads(target.read_text(encoding="utf-8"))
+    wanted = {
+        (name, peer, way, number)
+        for peer in run.PEERS
+        for name, ways in load_peer(peer).WAYS.items()
+        for way in ways
+        for number in range(2)
+    }
+    each = found["measurements"]
+    assert {(one["workload"], one["peer"], one["way"], one["round"]) for one in each} == wanted
+    assert {name for name, *_ in wanted} == set(WORKLOADS)
+    assert len(each) == len(wanted)
+    assert {one["workload"]: one["count"] for one in each} == {"W1": 10, "W1c": 51, "W2": 400}
+    for one in each:
+        assert one["seconds"] > 0
+        assert one["client_cpu_seconds"] >= 0
+        assert one["rate"] == pytest.approx(one["count"] / one["seconds"])
+    assert all((one["ratio"] is None) == (one["peer"] == "telewire") for one in found["summary"])
+
+    printed = capsys.readouterr().out
+    assert all(f"{name}: {workload.title}" in printed for name, workload in WORKLOADS.items())
+
+
+def measured(peer: str, way: str, seconds: list[float]) -> list[Measurement]:
+    return [Measurement("W1", peer, way, number, 100, each, 0.0) for number, each in enumerate(seconds)]
+
+
+def test_ratios_are_taken_round_by_round_and_against_each_way() -> None:
+    summaries = summarise(
+        measured("telewire", "plain", [1.0, 2.0, 10.0])
+        + measured("other", "slow", [2.0, 6.0, 10.0])
+        + measured("other", "fast", [0.5, 1.0, 20.0]),
+        {("W1", "other"): 0.9},
+    )
+    ours, slow, fast = summaries
+    assert ours.ratio is None
+    assert ours.rate == Spread(median=50.0, low=10.0, high=100.0)
+    assert slow.ratio == Spread(median=2.0, low=1.0, high=3.0)
+    assert fast.ratio == Spread(median=0.5, low=0.5, high=2.0)
+    assert [each.fastest for each in summaries] == [True, False, True]
+    assert [each.goal for each in summaries] == [None, 0.9, 0.9]
+
+
+def test_the_table_names_the_goal_beside_the_fastest_way_only() -> None:
+    console = Console(width=80, file=io.StringIO(), record=True)
+    print_report(
+        summarise(
+            measured("telewire", "plain", [1.0])
+            + measured("other", "slow", [4.0])
+            + measured("other", "fast", [2.0]),
+            {("W1", "other"): 0.9},
+        ),
+        console,
+    )
+    lines = {line.split()[1]: line for line in console.export_text().splitlines() if "other" in line}
+    assert "4.00 ×" in lines["slow"]
+    assert "≥" not in lines["slow"]
+    assert "2.00 ×" in lines["fast"]
+    assert "≥ 0.9" in lines["fast"]
+
+
+def test_the_table_leaves_no_figure_out_in_a_narrow_terminal() -> None:
+    console = Console(width=80, file=io.StringIO(), record=True)
+    seconds = [100 / 1_234_567, 100 / 345_678]
+    print_report(
+        summarise(
+            measured("telewire", "plain", seconds) + measured("websockets", "reader", seconds[::-1]),
+            {("W1", "websockets"): 1.05},
+        ),
+        console,
+    )
+    printed = console.export_text()
+    assert "…" not in printed
+    assert printed.count("345.7–1234.6") == 2
+    assert "0.28–3.57" in printed
+
+
+class Liar:
+    """A session whose answers can be made wrong."""
+
+    def __init__(self, echo: Callable[[int, str], object], rows: Callable[[int], list[object]]) -> None:
+        self._echo = echo
+        self._rows = rows
+
+    async def echo(self, number: int, text: str) -> object:
+        return self._echo(number, text)
+
+    async def rows(self, count: int) -> AsyncIterator[object]:
+        for item in self._rows(count):
+            yield item
+
+
+def honest_echo(number: int, text: str) -> object:
+    return {"a": number, "b": text}
+
+
+def honest_rows(count: int) -> list[object]:
+    return [row(number) for number in range(count)]
+
+
+@pytest.mark.parametrize("name", list(WORKLOADS))
+def test_an_honest_session_passes(name: str) -> None:
+    assert asyncio.run(WORKLOADS[name].run(Liar(honest_echo, honest_rows), 100)) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "echo", "rows"),
+    [
+        ("W1", lambda number, text: {"a": number + (number == 99), "b": text}, honest_rows),
+        ("W1c", lambda number, text: {"a": number, "b": "hallo"}, honest_rows),
+        ("W2", honest_echo, lambda count: honest_rows(count - 1)),
+        ("W2", honest_echo, lambda count: honest_rows(count + 1)),
+        ("W2", honest_echo, lambda count: honest_rows(count)[::-1]),
+        ("W2", honest_echo, lambda count: [*honest_rows(count - 1), {"id": count - 1}]),
+    ],
+    ids=["one wrong", "other text", "one too few", "one too many", "order", "half a row"],
+)
+def test_a_wrong_value_is_no_measurement(name, echo, rows) -> None:
+    with pytest.raises(WrongValue):
+        asyncio.run(WORKLOADS[name].run(Liar(echo, rows), 100))
+
+
+def test_a_side_that_ends_is_a_failure_and_not_a_wait(capfd) -> None:
+    with Sides("websockets", "bare") as sides:
+        with pytest.raises(SideFailed, match="client of websockets"):
+            sides.measure("no such workload", 1)
+        with pytest.raises(SideFailed, match="client of websockets"):
+            sides.measure("W1", 1)
+    assert "no such workload" in capfd.readouterr().err
+
+
+def test_an_unknown_workload_is_named(capsys) -> None:
+    with pytest.raises(SystemExit):
+        run.parse(["--workloads", "W1,W99"])
+    assert "no workload W99; there are W1, W1c, W2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("gate", gates.GATES, ids=lambda gate: gate.name)
+def test_a_gate_compares_with_cbor2(gate: gates.Gate) -> None:
+    reading = gates.read(gate, 1, 300)
+    assert reading.ratio.median == pytest.approx(reading.figure.median / reading.floor.median)
+
+
+@pytest.mark.parametrize("unit", list(profile_call.UNITS))
+def test_layers_add_up_to_the_whole(unit: str) -> None:
+    *parts, (name, whole) = profile_call.layers(unit, 1, 0.02)
+    assert name == "whole"
+    assert sum(part.median for _, part in parts) == pytest.approx(whole.median)
+
+
+def test_a_profile_names_our_functions(capsys) -> None:
+    assert profile_call.main(["--profile", "call", "--scale", "0.02", "--lines", "200"]) == 0
+    assert "start_call" in capsys.readouterr().out
