@@ -12,9 +12,9 @@ from typing import Final
 
 from telewire.core.calling import Calling
 from telewire.core.events import CallReceived, CallStopped
-from telewire.core.halves import MILLISECONDS, Outgoing, ReceiveHalf, SendHalf
+from telewire.core.halves import MILLISECONDS, MORE, LoneFrame, Outgoing, ReceiveHalf
 from telewire.core.life import CallTimer
-from telewire.core.states import HalfInput, HalfState, IncomingInput, IncomingState
+from telewire.core.states import HalfState, IncomingInput, IncomingState
 from telewire.core.streams import Call, Stream, Waiting
 from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.limits import Limits
@@ -42,7 +42,6 @@ class Answering(Calling):
         if isinstance(target, Stream) and target.kind is not Kind.CHANNEL and not self._exported(target):
             raise RemoteProtocolError(f"Stream {target.name} cannot be called.", ErrorCode.INVALID_STATE)
         call = Call(False, "" if target is None else target, frame.stream)
-        call.send = SendHalf(call, self.peer_limits)
         code = self._refusal(frame, target)
         if code is not None:
             self._accept_streams(frame.declarations, None)
@@ -57,7 +56,7 @@ class Answering(Calling):
         if extensions is not None:
             call.deadline = self._arm(call, extensions.get(KEY_DEADLINE), False)
             call.lifetime = self._arm(call, extensions.get(KEY_LIFETIME), True)
-        if not frame.flags & wire.Flag.MORE and frame.size <= self.limits.stream_window:
+        if not frame.flags & MORE and frame.size <= self.limits.stream_window:
             self._complete_call(call, frame, frame.payload, frame.declarations)
             return
         half = call.receive = ReceiveHalf(call, self.limits)
@@ -183,10 +182,7 @@ class Answering(Calling):
             )
         call.refused = True
         call.move_incoming(IncomingInput.REFUSED)
-        assert call.send is not None
-        call.send.queue(Outgoing(FrameType.ERROR, b"", code=code))
-        call.send.move(HalfInput.END)
-        self._scheduler.add(call.send)
+        self._answer_here(call, code)
 
     def _refuse_unseen(self, call: Call, code: ErrorCode) -> None:
         """Refuse a call that has not started: the application has not seen it."""
@@ -228,10 +224,13 @@ class Answering(Calling):
         call.settled = here is not None
         self._events.append(CallStopped(call, code, payload))
         if before is IncomingState.ANSWERING:
-            assert call.send is not None
-            self._drop_outbox(call.send)
-            call.send.queue(Outgoing(FrameType.ERROR, b"", code=here or ErrorCode.STOPPED))
-            self._scheduler.add(call.send)
+            self._drop_queued(call)
+            self._answer_here(call, here or ErrorCode.STOPPED)
+
+    def _answer_here(self, call: Call, code: ErrorCode) -> None:
+        """Answer a call of the peer's with an error of this side."""
+        call.lone = LoneFrame(call, Outgoing(FrameType.ERROR, b"", code=code))
+        self._scheduler.add(call.lone)
 
 
 def listening(target: Stream) -> bool:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from telewire.core.events import CallRejected, CallResolved, StreamReset, StreamStopped
-from telewire.core.halves import ReceiveHalf
+from telewire.core.halves import MORE, ReceiveHalf
 from telewire.core.life import CREDITED, Life
 from telewire.core.states import HalfInput, OutgoingInput, OutgoingState
 from telewire.core.streams import Call, Stream
 from telewire.errors import ErrorCode, RemoteProtocolError
-from telewire.limits import Limits
 from telewire.wire import frames as wire
 from telewire.wire.codec import KNOWN_ODD_KEYS, encode_frame
 from telewire.wire.frames import Extensions, Kind
@@ -22,11 +21,6 @@ UNLIMITED: Final = (1 << 53) - 1
 
 class Calling(Life):
     """What becomes of our calls, and of the streams that payloads introduce."""
-
-    def __init__(self, limits: Limits) -> None:
-        super().__init__(limits)
-        # Stops that the peer's declarations have forced on us and that have not left.
-        self._forced = 0
 
     @staticmethod
     def _understood(extensions: Extensions | None) -> bool:
@@ -72,16 +66,20 @@ class Calling(Life):
     def _turn_away(self, stream: Stream, code: int) -> None:
         """Stop a stream that nobody here will have (TW-MOD-031, TW-STR-071)."""
         stream.retired = True
-        self._forced += 1
-        if self._forced > self.limits.open_streams:
-            raise RemoteProtocolError(
-                f"More than {self.limits.open_streams} stops wait to leave for streams that could not be "
-                "opened; read more or declare less.",
-                ErrorCode.LIMIT_EXCEEDED,
-            )
+        self._count_forced()
         self._stop_frame(stream, code, b"")
         if stream.kind is Kind.CHANNEL:
             self._reset_frame(stream, code, b"")
+
+    def _count_forced(self) -> None:
+        """Count what goes ahead of data because of what the peer sent, until it has left (TW-STR-072)."""
+        self._forced += 1
+        if self._forced > self.limits.open_streams:
+            raise RemoteProtocolError(
+                f"More than {self.limits.open_streams} stops wait to leave for streams that were refused; "
+                "read more or declare less.",
+                ErrorCode.LIMIT_EXCEEDED,
+            )
 
     def _tell_refused(self, streams: tuple[Stream, ...]) -> None:
         """After the event that introduces them: those refused for lack of room have already ended."""
@@ -101,15 +99,15 @@ class Calling(Life):
             )
         if call.outgoing is OutgoingState.ANSWERED:
             raise RemoteProtocolError(f"Call {call.name} was answered twice.", ErrorCode.INVALID_STATE)
-        whole = not frame.flags & wire.Flag.MORE
+        whole = not frame.flags & MORE
         if call.settled:
-            self._receive_unwanted(call, frame, frame.declarations, whole)
+            self._receive_unwanted(call, frame)
         elif not self._understood(frame.extensions):
             self._settle(call, ErrorCode.UNSUPPORTED)
-            self._receive_unwanted(call, frame, frame.declarations, whole)
+            self._receive_unwanted(call, frame)
         elif frame.size > self.limits.message_bytes:
             self._settle(call, ErrorCode.MESSAGE_TOO_LARGE)
-            self._receive_unwanted(call, frame, frame.declarations, whole)
+            self._receive_unwanted(call, frame)
         elif whole and call.receive is None and frame.size <= self.limits.stream_window:
             self._receive_answer(call, frame, frame.payload, frame.declarations)
         else:
@@ -133,16 +131,19 @@ class Calling(Life):
         self,
         call: Call,
         frame: wire.End | wire.Error | wire.Fragment,
-        declarations: tuple[wire.Declaration, ...],
-        whole: bool,
     ) -> None:
         """A frame of the answer of a call that was settled here: only that it ends matters."""
-        if whole:
-            self._accept_streams(declarations, None)
+        if not frame.flags & wire.Flag.MORE:
+            self._accept_streams(frame.declarations, None)
             call.move_outgoing(OutgoingInput.RESULT_RECEIVED)
             self._over(call, *call.why)
-        elif not isinstance(frame, wire.Fragment):
-            # Nothing of it is kept, so nothing holds it up; without credit it would never be whole.
+        else:
+            self._give_all_credit(call)
+
+    def _give_all_credit(self, call: Call) -> None:
+        """Let an answer come that nobody wants: nothing of it is kept, and without credit it never ends."""
+        if not call.unlimited:
+            call.unlimited = True
             self._scheduler.add_control(encode_frame(wire.Grant(call.reference, UNLIMITED)))
 
     def _receive_answer(
@@ -172,11 +173,8 @@ class Calling(Life):
         if call.over:
             self._over(call, *call.why)
             return
-        send = call.send
-        assert send is not None
-        if send.outbox:
-            # TW-CAL-011: what has not left of the arguments is not wanted.
-            self._drop_outbox(send)
+        # TW-CAL-011: what has not left of the arguments is not wanted.
+        self._drop_queued(call)
         self._drain(call)
 
     # --- answers from here -----------------------------------------------------------------------
@@ -195,13 +193,12 @@ class Calling(Life):
             self._stop_frame(call, code, b"")
         call.settled = True
         self._reject_here(call, code)
-        assert call.send is not None
-        self._drop_outbox(call.send)
+        self._drop_queued(call)
         half = call.receive
         if half is not None:
             half.move(HalfInput.STOP)
             if half.arrival is not None:
-                self._scheduler.add_control(encode_frame(wire.Grant(call.reference, UNLIMITED)))
+                self._give_all_credit(call)
             self._release_half(half)
             call.receive = None
 

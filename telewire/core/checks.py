@@ -144,13 +144,9 @@ class Checks(Receiving):
         endings = (ErrorCode.NONE, ErrorCode.GOING_AWAY, ErrorCode.SESSION_LOST)
         if code not in endings and code < ErrorCode.PROTOCOL_ERROR:
             raise LocalProtocolError(f"Code {code} is one of a stream; it cannot end the connection.")
-        if _text_bytes(text, "The text") > min(
-            self.peer_limits.reason_bytes, self.peer_limits.fragment_bytes
-        ):
-            raise LocalProtocolError(
-                f"A text of {len(text)} characters is longer than the {self.peer_limits.reason_bytes} bytes "
-                "that the peer allows."
-            )
+        allowed = min(self.peer_limits.reason_bytes, self.peer_limits.fragment_bytes)
+        if _text_bytes(text, "The text") > allowed:
+            raise LocalProtocolError(f"A text of {len(text)} characters is longer than {allowed} bytes.")
 
     def _open_half(self, stream: Stream, kind: Kind) -> SendHalf:
         half = stream.send

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from telewire.core.checks import Checks, Declare
-from telewire.core.halves import Outgoing, SendHalf
+from telewire.core.halves import LoneFrame, Outgoing, SendHalf
 from telewire.core.life import CallTimer
 from telewire.core.states import (
     HalfInput,
@@ -86,20 +86,10 @@ class Commands(Checks):
         call = Call(True, target)
         if declare:
             call.declared = self._declare(declare, call)
-        overhead = self._overhead(declare, headers)
-        send = call.send = SendHalf(call, self.peer_limits)
-        send.queue(
-            Outgoing(
-                FrameType.CALL,
-                payload,
-                call.declared,
-                target=target,
-                extensions=extensions,
-                times=times,
-                overhead=overhead,
-            )
+        outgoing = Outgoing(
+            FrameType.CALL, payload, call.declared, target=target, extensions=extensions, times=times
         )
-        send.move(HalfInput.END)
+        self._queue_lone(call, outgoing, declare, headers)
         self._unsent[call] = None
         self._mention(target, 1)
         if deadline is not None:
@@ -297,9 +287,10 @@ class Commands(Checks):
     def _settle_with(
         self, type: FrameType, stream: Stream, payload: bytes, declare: Sequence[Declare], code: int
     ) -> tuple[Stream, ...]:
+        if isinstance(stream, Call):
+            return self._answer(type, stream, payload, declare, code)
         half = stream.send
-        call = stream if isinstance(stream, Call) else None
-        if half is None or half.state is not HalfState.OPEN or (call is not None and call.opened_here):
+        if half is None or half.state is not HalfState.OPEN:
             raise LocalProtocolError(f"{stream!r} has already ended, or is not ours to end.")
         if (payload or declare) and type is FrameType.END and stream.kind in (Kind.BYTES, Kind.CHANNEL):
             raise LocalProtocolError(f"{stream!r} ends without a value.")
@@ -307,14 +298,35 @@ class Commands(Checks):
         declared: tuple[Stream, ...] = ()
         overhead = 0
         if declare:
-            declared = self._declare(declare, stream.call if call is None else call)
+            declared = self._declare(declare, stream.call)
             overhead = self._overhead(declare)
         half.queue(Outgoing(type, payload, declared, code=code, overhead=overhead))
         half.move(HalfInput.END)
-        if call is not None:
-            call.move_incoming(IncomingInput.ANSWER_COMMANDED)
         self._wake(half)
         return declared
+
+    def _answer(
+        self, type: FrameType, call: Call, payload: bytes, declare: Sequence[Declare], code: int
+    ) -> tuple[Stream, ...]:
+        """Queue the one answer of a call of the peer's."""
+        if call.opened_here or call.over or call.lone is not None or call.send is not None:
+            raise LocalProtocolError(f"{call!r} has already ended, or is not ours to end.")
+        self._check_payload(payload, declare)
+        declared = self._declare(declare, call) if declare else ()
+        self._queue_lone(call, Outgoing(type, payload, declared, code=code), declare, 0)
+        call.move_incoming(IncomingInput.ANSWER_COMMANDED)
+        self._wake_call(call)
+        return declared
+
+    def _queue_lone(self, call: Call, outgoing: Outgoing, declare: Sequence[Declare], headers: int) -> None:
+        """Queue the one payload that a call's half carries: a small one needs no half."""
+        if not declare and not headers and len(outgoing.payload) <= self.peer_limits.item_cost:
+            call.lone = LoneFrame(call, outgoing)
+            return
+        outgoing.overhead = self._overhead(declare, headers)
+        call.send = SendHalf(call, self.peer_limits)
+        call.send.queue(outgoing)
+        call.send.move(HalfInput.END)
 
     def _stop_own_call(self, call: Call, code: int, payload: bytes) -> None:
         if not call.opened_here:
@@ -329,8 +341,7 @@ class Commands(Checks):
             self._close_own_call(call, code, payload)
         elif call.move_outgoing(OutgoingInput.CANCELLED):
             call.why = (code, payload)
-            assert call.send is not None
-            self._drop_outbox(call.send)
+            self._drop_queued(call)
             self._stop_frame(call, code, payload)
 
     def _reset_call(self, call: Call, code: int, payload: bytes) -> None:

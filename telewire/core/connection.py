@@ -18,7 +18,7 @@ from typing import Final, Literal, final
 from telewire.core.checks import Declare
 from telewire.core.commands import Commands
 from telewire.core.events import ConnectionClosed, Event, HelloReceived
-from telewire.core.halves import Outgoing, SendHalf
+from telewire.core.halves import LoneFrame, Outgoing, SendHalf
 from telewire.core.ids import LAST
 from telewire.core.negotiation import VERSION, make_hello, read_hello, too_small
 from telewire.core.states import (
@@ -34,6 +34,7 @@ from telewire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from telewire.limits import Limits
 from telewire.wire import frames as wire
 from telewire.wire.codec import decode_batch, encode_batch, encode_frame
+from telewire.wire.frames import FrameType
 
 __all__ = ["Connection", "Declare"]
 
@@ -179,7 +180,7 @@ class Connection(Commands):
             if frame is None:
                 emitted = scheduler.next_data(self._numbers, self._now)
                 if emitted is None:
-                    if scheduler.control:
+                    if scheduler.ahead:
                         continue
                     break
                 half, frame, done = emitted
@@ -304,22 +305,33 @@ class Connection(Commands):
             ConnectionClosed(self._close.code, self._close.text, by_peer=False, error=self._error)
         )
 
-    def _emitted(self, half: SendHalf, done: Outgoing | None) -> None:
+    def _emitted(self, half: SendHalf | LoneFrame, done: Outgoing | None) -> None:
         """Follow up on a data frame that has just left."""
+        if isinstance(half, LoneFrame):
+            assert done is not None
+            if half.call.opened_here:
+                self._call_emitted(half.call)
+            else:
+                self._answer_emitted(half.call, done.type is FrameType.ERROR)
+            return
         stream = half.stream
         if isinstance(stream, Call) and stream.outgoing is OutgoingState.QUEUED and stream.opened_here:
-            assert stream.number is not None
-            self._ours[stream.number] = stream
-            del self._unsent[stream]
-            stream.move_outgoing(OutgoingInput.EMITTED)
-            self._mention(stream.target, -1)
-            self._numbers_taken()
+            self._call_emitted(stream)
         if done is not None:
             self._finish_outbox(half, done)
             if done.declared:
                 self._numbers_taken()
         if half.wanted:
             self._unblock(half)
+
+    def _call_emitted(self, call: Call) -> None:
+        """Enter a call of ours whose first frame has just left."""
+        assert call.number is not None
+        self._ours[call.number] = call
+        del self._unsent[call]
+        call.move_outgoing(OutgoingInput.EMITTED)
+        self._mention(call.target, -1)
+        self._numbers_taken()
 
     def _numbers_taken(self) -> None:
         """Stop in time where our numbers, or those that the peer still accepts, come to an end."""

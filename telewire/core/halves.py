@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 from telewire.core.flow import Budget, ReceiveWindow, SendWindow
-from telewire.core.states import HALF, HalfInput, HalfState, advance
+from telewire.core.states import HALF, HalfInput, HalfState
 from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.limits import Limits
 from telewire.wire.codec import encode_frame, items_payload
@@ -32,10 +32,11 @@ from telewire.wire.frames import (
 )
 
 if TYPE_CHECKING:
+    from telewire.core import streams
     from telewire.core.ids import Numbers
     from telewire.core.streams import Stream
 
-__all__ = ["Arrival", "Outgoing", "ReceiveHalf", "SendHalf"]
+__all__ = ["Arrival", "LoneFrame", "Outgoing", "ReceiveHalf", "SendHalf"]
 
 MORE: Final = int(Flag.MORE)
 HEAD_BYTES: Final = 9
@@ -97,6 +98,39 @@ class Outgoing:
 
 
 @final
+class LoneFrame:
+    """The one payload of a call's half where it is small: whole in one frame, and free of credit.
+
+    Most calls and answers are, and need no half. ``outgoing`` is None once it has left or was dropped.
+    """
+
+    __slots__ = ("call", "outgoing", "ready")
+
+    def __init__(self, call: streams.Call, outgoing: Outgoing) -> None:
+        self.call = call
+        self.outgoing: Outgoing | None = outgoing
+        self.ready = False
+
+    def emit(self, numbers: Numbers, now: float) -> bytes | None:
+        """The frame, encoded; None where it was dropped, or calls what the peer has not heard of."""
+        outgoing, call = self.outgoing, self.call
+        if outgoing is None:
+            return None
+        payload = outgoing.payload
+        if outgoing.type is FrameType.END:
+            return encode_frame(End(call.reference, 0, len(payload), payload))
+        if outgoing.type is FrameType.ERROR:
+            return encode_frame(Error(call.reference, outgoing.code, 0, len(payload), payload))
+        target = outgoing.target
+        if not isinstance(target, str) and target.number is None:
+            return None
+        call.introduce(numbers)
+        extensions = outgoing.extensions_at(now)
+        called = target if isinstance(target, str) else target.reference
+        return encode_frame(Call(call.reference, called, 0, len(payload), payload, (), extensions))
+
+
+@final
 class SendHalf:
     """What we send on one stream: a queue, in order, cut into frames as turn and credit allow.
 
@@ -143,7 +177,7 @@ class SendHalf:
 
     def move(self, signal: HalfInput) -> bool:
         """Take a step of the table; false, unchanged, where it has no such row."""
-        state = advance(HALF, self.state, signal)
+        state = HALF[self.state].get(signal)
         if state is None:
             return False
         self.state = state
@@ -345,7 +379,7 @@ class ReceiveHalf:
 
     def move(self, signal: HalfInput) -> bool:
         """Take a step of the table; false, unchanged, where it has no such row."""
-        state = advance(HALF, self.state, signal)
+        state = HALF[self.state].get(signal)
         if state is None:
             return False
         self.state = state

@@ -82,7 +82,8 @@ class Life:
         self._outgoing_calls = 0
         self._incoming_calls = 0
         self._argument_bytes = 0
-        self._refusals = 0
+        # Waiting to leave because of the peer: refusals of its calls, stops of its streams, pongs.
+        self._refusals = self._forced = self._pings = 0
         # Streams open, and of these the credited ones: declared by us, declared to us.
         self._declared = [0, 0]
         self._accepted = [0, 0]
@@ -136,8 +137,9 @@ class Life:
             self._scheduler.add(half)
 
     def _wake_call(self, call: Call) -> None:
-        assert call.send is not None
-        self._scheduler.add(call.send)
+        half = call.lone or call.send
+        assert half is not None
+        self._scheduler.add(half)
 
     def _unblock(self, half: SendHalf) -> None:
         """Tell the application that waits for credit, once there is some."""
@@ -164,6 +166,17 @@ class Life:
     def _drop_outbox(self, half: SendHalf) -> None:
         """Empty a queue; what it would have introduced ends before it began."""
         self._end_streams(half.clear(), ErrorCode.NONE, b"")
+
+    def _drop_queued(self, call: Call) -> None:
+        """Drop what a call of either side has still to say."""
+        if call.lone is not None:
+            call.lone.outgoing = None
+        send = call.send
+        if send is not None:
+            if call.over:
+                send.move(HalfInput.STOP)
+            if send.outbox:
+                self._drop_outbox(send)
 
     def _end_streams(self, streams: list[Stream], code: int, payload: bytes) -> None:
         """End whatever of streams is still open, without a frame, and tell the application.
@@ -270,9 +283,6 @@ class Life:
     def _over(self, call: Call, code: int, payload: bytes) -> None:
         """Finish a call whose table says that it is over, and all that it owns."""
         self._forget(call)
-        send = call.send
-        assert send is not None
-        send.move(HalfInput.STOP)
         if call in self._unsent:
             del self._unsent[call]
             self._waiting_calls.pop(call, None)
@@ -283,8 +293,7 @@ class Life:
         self._events.append(CallOver(call, code, payload))
         if call.owned:
             self._end_streams(list(call.owned), code, payload)
-        if send.outbox:
-            self._drop_outbox(send)
+        self._drop_queued(call)
         self._leave_place(call)
 
     def _return_arguments(self, call: Call) -> None:
@@ -342,7 +351,7 @@ class Life:
         self._scheduler.clear()
         self._later.clear()
         self._starting.clear()
-        self._refusals = 0
+        self._refusals = self._forced = self._pings = 0
 
     def _lose(self, call: Call, code: int, payload: bytes) -> None:
         """Settle a call whose connection has ended."""

@@ -36,14 +36,13 @@ class Receiving(Answering):
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
-        self._pings = 0
         self._peer_accepts = NEVER
 
     def _receive(self, frame: wire.Frame) -> None:
         """Dispatch one frame of an open conversation, the most frequent first."""
         if isinstance(frame, wire.Items):
             self._receive_items(frame)
-        elif isinstance(frame, wire.End | wire.Error | wire.Item):
+        elif isinstance(frame, (wire.End, wire.Error, wire.Item)):
             self._receive_payload(frame)
         elif isinstance(frame, wire.Call):
             target = frame.target if isinstance(frame.target, str) else self._find(frame.target)
@@ -178,8 +177,7 @@ class Receiving(Answering):
     def _receive_fragment(self, frame: wire.Fragment) -> None:
         stream = self._find(frame.stream)
         if isinstance(stream, Call) and stream.settled and stream.opened_here:
-            whole = not frame.flags & wire.Flag.MORE
-            self._receive_unwanted(stream, frame, frame.declarations, whole)
+            self._receive_unwanted(stream, frame)
             return
         half = None if stream is None else self._receiver(stream, *_ANY)
         if half is None:
@@ -187,6 +185,10 @@ class Receiving(Answering):
             return
         stream = half.stream
         if not self._understood(frame.extensions):
+            if isinstance(stream, Call) and stream.opened_here:
+                self._settle(stream, ErrorCode.UNSUPPORTED)
+                self._receive_unwanted(stream, frame)
+                return
             self._accept_streams(frame.declarations, None)
             self._refuse_stream(stream, ErrorCode.UNSUPPORTED)
         elif not isinstance(stream, Call):
@@ -283,13 +285,14 @@ class Receiving(Answering):
         if stream is None:
             return
         half = stream.send
-        if half is None:
+        if half is None and not isinstance(stream, Call):
             raise RemoteProtocolError(
                 f"Stream {stream.name} needs no credit this way.", ErrorCode.INVALID_STATE
             )
         if not self._understood(frame.extensions):
             self._refuse_stream(stream, ErrorCode.UNSUPPORTED)
-        elif half.window.grant(frame.limit):
+        elif half is not None and half.window.grant(frame.limit):
+            # A call without a half has only something small to say, which is free.
             self._wake(half)
             self._unblock(half)
 
@@ -346,6 +349,7 @@ class Receiving(Answering):
             elif not stream.settled:
                 self._settle(stream, code)
             return
+        self._count_forced()
         send, receive = stream.send, stream.receive
         if stream.kind is Kind.FUNCTION:
             if stream.opened_here:

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, final
 
+from telewire.core.halves import LoneFrame, SendHalf
 from telewire.wire.codec import encode_frame
 from telewire.wire.frames import Grant
 
 if TYPE_CHECKING:
-    from telewire.core.halves import Outgoing, ReceiveHalf, SendHalf
+    from telewire.core.halves import Outgoing, ReceiveHalf
     from telewire.core.ids import Numbers
 
 __all__ = ["CONTROL_BYTES", "QUANTUM_BYTES", "Scheduler"]
@@ -28,34 +29,37 @@ QUANTUM_BYTES: Final = 16 * 1024
 class Scheduler:
     """The queue of control frames and the ring of halves that have data."""
 
-    __slots__ = ("_control_spent", "_granted", "control", "ring")
+    __slots__ = ("_control_spent", "control", "grants", "ring")
 
     def __init__(self) -> None:
-        self.control: deque[bytes | ReceiveHalf] = deque()
-        self.ring: deque[SendHalf] = deque()
-        self._granted: set[ReceiveHalf] = set()
+        self.control: deque[bytes] = deque()
+        self.grants: dict[ReceiveHalf, None] = {}
+        self.ring: deque[SendHalf | LoneFrame] = deque()
         self._control_spent = 0
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits that could leave."""
-        return not self.control and not self.ring
+        return not self.control and not self.grants and not self.ring
+
+    @property
+    def ahead(self) -> bool:
+        """Whether something waits that goes ahead of data."""
+        return bool(self.control) or bool(self.grants)
 
     def add_control(self, encoded: bytes) -> None:
         """Queue a frame that leaves ahead of data."""
         self.control.append(encoded)
 
     def add_grant(self, half: ReceiveHalf) -> None:
-        """Queue a grant of ``half``: it will say the limit that holds when it leaves."""
-        if half not in self._granted:
-            self._granted.add(half)
-            self.control.append(half)
+        """Queue a grant of ``half``, once: it will say the limit that holds when it leaves."""
+        self.grants[half] = None
 
     def drop_grant(self, half: ReceiveHalf) -> None:
-        """Forget a queued grant: its half is finished. Its place in the queue is skipped."""
-        self._granted.discard(half)
+        """Forget a queued grant: its half is finished."""
+        self.grants.pop(half, None)
 
-    def add(self, half: SendHalf) -> None:
+    def add(self, half: SendHalf | LoneFrame) -> None:
         """Put a half that has something to say into the ring."""
         if not half.ready:
             half.ready = True
@@ -64,34 +68,43 @@ class Scheduler:
     def clear(self) -> None:
         """Drop everything: the conversation is over."""
         self.control.clear()
-        self._granted.clear()
+        self.grants.clear()
         for half in self.ring:
             half.ready = False
         self.ring.clear()
 
     def next_control(self) -> bytes | None:
-        """The next control frame; None where there is none, or where it is data's turn."""
-        while self.control:
-            if self._control_spent >= CONTROL_BYTES and self.ring:
-                return None
-            entry = self.control.popleft()
-            if isinstance(entry, bytes):
-                frame = entry
-            elif entry in self._granted:
-                self._granted.discard(entry)
-                frame = encode_frame(Grant(entry.stream.reference, entry.window.limit))
-            else:
-                continue
-            self._control_spent += len(frame)
-            return frame
-        return None
+        """The next frame ahead of data; None where there is none, or where it is data's turn."""
+        if self._control_spent >= CONTROL_BYTES and self.ring:
+            return None
+        if self.grants:
+            half = next(iter(self.grants))
+            del self.grants[half]
+            frame = encode_frame(Grant(half.stream.reference, half.window.limit))
+        elif self.control:
+            frame = self.control.popleft()
+        else:
+            return None
+        self._control_spent += len(frame)
+        return frame
 
-    def next_data(self, numbers: Numbers, now: float) -> tuple[SendHalf, bytes, Outgoing | None] | None:
+    def next_data(
+        self, numbers: Numbers, now: float
+    ) -> tuple[SendHalf | LoneFrame, bytes, Outgoing | None] | None:
         """The next data frame, whose it is, and the payload that it completes, if it does."""
         self._control_spent = 0
         ring = self.ring
         while ring:
             half = ring[0]
+            if type(half) is LoneFrame:
+                ring.popleft()
+                half.ready = False
+                lone = half.emit(numbers, now)
+                if lone is None:
+                    continue
+                done, half.outgoing = half.outgoing, None
+                return half, lone, done
+            assert isinstance(half, SendHalf)
             if half.deficit <= 0:
                 half.deficit += QUANTUM_BYTES
                 if half.deficit <= 0:

@@ -41,7 +41,13 @@ __all__ = [
 ]
 
 
-class ConnectionState(Enum):
+class TableEnum(Enum):
+    """Members are found in the tables by identity: an Enum's own hash is a call into Python."""
+
+    __hash__ = object.__hash__
+
+
+class ConnectionState(TableEnum):
     """Where the conversation as a whole stands."""
 
     OPENING = "opening"
@@ -50,7 +56,7 @@ class ConnectionState(Enum):
     CLOSED = "closed"
 
 
-class ConnectionInput(Enum):
+class ConnectionInput(TableEnum):
     """What moves a connection."""
 
     HELLO_RECEIVED = "hello received"
@@ -85,7 +91,7 @@ CONNECTION: Final[dict[ConnectionState, dict[ConnectionInput, ConnectionState]]]
 }
 
 
-class OutgoingState(Enum):
+class OutgoingState(TableEnum):
     """A call as its caller sees it."""
 
     QUEUED = "queued"
@@ -95,7 +101,7 @@ class OutgoingState(Enum):
     OVER = "over"
 
 
-class OutgoingInput(Enum):
+class OutgoingInput(TableEnum):
     """What moves an outgoing call."""
 
     EMITTED = "emitted"
@@ -136,7 +142,7 @@ OUTGOING_CALL: Final[dict[OutgoingState, dict[OutgoingInput, OutgoingState]]] = 
 }
 
 
-class IncomingState(Enum):
+class IncomingState(TableEnum):
     """A call as its answerer sees it."""
 
     RECEIVING = "receiving"
@@ -147,7 +153,7 @@ class IncomingState(Enum):
     OVER = "over"
 
 
-class IncomingInput(Enum):
+class IncomingInput(TableEnum):
     """What moves an incoming call."""
 
     RECEIVED = "received"
@@ -197,7 +203,7 @@ INCOMING_CALL: Final[dict[IncomingState, dict[IncomingInput, IncomingState]]] = 
 }
 
 
-class HalfState(Enum):
+class HalfState(TableEnum):
     """One direction of a stream, as its sender or its receiver sees it: the same machine."""
 
     OPEN = "open"
@@ -207,7 +213,7 @@ class HalfState(Enum):
     STOPPED = "stopped"
 
 
-class HalfInput(Enum):
+class HalfInput(TableEnum):
     """What moves a half: *end* and *reset* come from its sender, *stop* from its receiver."""
 
     END = "end"

@@ -16,13 +16,12 @@ from telewire.core.states import (
     IncomingState,
     OutgoingInput,
     OutgoingState,
-    advance,
 )
 from telewire.wire.frames import Declaration, Kind
 
 if TYPE_CHECKING:
     from telewire.core.events import Event
-    from telewire.core.halves import ReceiveHalf, SendHalf
+    from telewire.core.halves import LoneFrame, ReceiveHalf, SendHalf
     from telewire.core.ids import Numbers
     from telewire.wire import frames as wire
 
@@ -102,12 +101,14 @@ class Call(Stream):
         "declared",
         "incoming",
         "lifetime",
+        "lone",
         "outgoing",
         "owned",
         "placed",
         "refused",
         "settled",
         "target",
+        "unlimited",
         "waiting",
         "why",
     )
@@ -126,10 +127,14 @@ class Call(Stream):
         # Ours: we answered it ourselves, ahead of the peer. The peer's: this side stopped or closed it
         # before its answer had left, so that a result is followed by a reset.
         self.settled = False
+        # Ours: its answer, which nobody wants any more, has been given all credit.
+        self.unlimited = False
         # We answered it without the application.
         self.refused = False
         # What it was stopped with: the code and reason of its end.
         self.why: tuple[int, bytes] = (0, b"")
+        # A small payload of ours that waits or has left; a large one has a half.
+        self.lone: LoneFrame | None = None
         self.deadline: float | None = None
         self.lifetime: float | None = None
         self.waiting: Waiting | None = None
@@ -150,7 +155,7 @@ class Call(Stream):
 
     def move_outgoing(self, signal: OutgoingInput) -> bool:
         """Take a step of the caller's table; false, unchanged, where it has no such row."""
-        state = advance(OUTGOING_CALL, self.outgoing, signal)
+        state = OUTGOING_CALL[self.outgoing].get(signal)
         if state is None:
             return False
         self.outgoing = state
@@ -158,7 +163,7 @@ class Call(Stream):
 
     def move_incoming(self, signal: IncomingInput) -> bool:
         """Take a step of the answerer's table; false, unchanged, where it has no such row."""
-        state = advance(INCOMING_CALL, self.incoming, signal)
+        state = INCOMING_CALL[self.incoming].get(signal)
         if state is None:
             return False
         self.incoming = state
