@@ -38,15 +38,11 @@ def print_report(summaries: Sequence[Summary], console: Console) -> None:
     """
     for name in dict.fromkeys(summary.workload for summary in summaries):
         workload = WORKLOADS[name]
-        table = Table(
-            title=f"{name}: {workload.title}; thousands of {workload.unit}",
-            title_justify="left",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-        )
+        title = f"{name}: {workload.title}"
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         for heading in ("peer", "way"):
             table.add_column(heading, no_wrap=True)
-        for heading in ("1000/s", "spread", "telewire", "spread", "goal"):
+        for heading in (f"1000 {workload.unit}", "spread", "telewire", "spread", "goal"):
             table.add_column(heading, justify="right", no_wrap=True)
         for summary in summaries:
             if summary.workload == name:
