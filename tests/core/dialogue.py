@@ -13,7 +13,7 @@ from telewire.testing.pair import Pair
 from telewire.wire import frames as f
 from telewire.wire.codec import decode_batch, encode_batch, encode_frame
 
-LIMITS = Limits(batch_bytes=1 << 24)
+LIMITS = Limits(batch_bytes=1 << 24, references=1 << 20)
 
 K = f.Kind
 C = ErrorCode
@@ -34,10 +34,9 @@ def sent(connection: Connection, max_bytes: int = 1 << 30) -> list[f.Frame]:
     return frames_of(connection.data_to_send(max_bytes))
 
 
-def hello(limits: Limits | None = None, **changes: object) -> f.Hello:
+def hello(of: Limits | None = None, **changes: object) -> f.Hello:
     """A client's hello."""
-    limits = limits or Limits()
-    values = {number: getattr(limits, name) for number, name in ADVERTISED.items()}
+    values = {number: getattr(of or Limits(), name) for number, name in ADVERTISED.items()}
     return f.Hello(**{"version_min": 1, "version_max": 1, "limits": values} | changes)  # type: ignore[arg-type]
 
 
@@ -109,7 +108,7 @@ def assert_empty(connection: Connection) -> None:
         "borrowers": connection._borrowers,
         "ring": connection._scheduler.ring,
         "control": connection._scheduler.control,
-        "granted": connection._scheduler._granted,
+        "grants": connection._scheduler.grants,
     }
     assert {name: table for name, table in tables.items() if table} == {}
     counters = {

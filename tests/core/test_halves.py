@@ -1,0 +1,315 @@
+"""halves: how payloads are cut, charged, put together and refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telewire.core.events import ChunkReceived, ItemReceived, ItemsReceived, StreamEnded, StreamFailed
+from telewire.core.halves import QUEUE_BYTES, charge
+from telewire.limits import Limits
+from telewire.testing.pair import Pair
+from telewire.wire import frames as f
+from telewire.wire.codec import encode_batch, encode_frame
+from tests.core.dialogue import C, K, Peer, refusal, settle
+
+SMALL = Limits(fragment_bytes=1024, stream_window=4096, batch_bytes=4096, stream_window_read=4096)
+
+
+def receiving(kind: K, ours: Limits | None = None) -> Peer:
+    """A peer that has stream 1 of ``kind`` open to us, in call 0."""
+    peer = Peer(ours)
+    number = 9 if kind is K.CHANNEL else None
+    peer.call(0, b"", f.Declaration(1, kind, number))
+    return peer
+
+
+# --- the ledger ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("item", "size", "part", "whole", "cost"),
+    [
+        (True, 10, 10, True, 256),
+        (True, 256, 256, True, 256),
+        (True, 257, 257, True, 257),
+        (True, 100, 40, False, 40),
+        (True, 100, 60, True, 216),
+        (True, 1000, 400, True, 400),
+        (False, 0, 0, True, 0),
+        (False, 256, 256, True, 0),
+        (False, 256, 6, False, 0),
+        (False, 257, 257, True, 257),
+        (False, 1000, 400, False, 400),
+    ],
+)
+def test_the_cost_of_a_frame(item: bool, size: int, part: int, whole: bool, cost: int) -> None:
+    assert charge(item, size, part, whole, 256) == cost
+
+
+def test_items_share_a_frame_and_pay_for_its_head() -> None:
+    peer = Peer()
+    _, (stream,) = peer.answered(0, (K.ITEMS, None))
+    half = stream.send
+    assert half is not None
+    for value in range(3):
+        peer.core.send_item(stream, bytes([value]))
+    assert peer.hear() == [f.Items(0, 0, 3, b"\x83\x00\x01\x02")]
+    assert half.window.used == 3 * 256
+    peer.core.send_item(stream, bytes(1000))
+    peer.hear()
+    assert half.window.used == 3 * 256 + 1001
+    assert half.queued == 0
+
+
+def test_credit_counts_the_same_on_both_sides() -> None:
+    pair = Pair()
+    call = pair.client.call("f", b"")
+    pair.deliver()
+    incoming = pair.take()[1][0].call  # type: ignore[union-attr]
+    (stream,) = pair.server.resolve(incoming, b"", [(K.ITEMS, None)])
+    pair.server.finish(incoming)
+    for size in [1000] * 30 + [1] * 30 + [5000] * 4:
+        pair.server.send_item(stream, bytes(size))
+        pair.deliver()
+    theirs = next(iter(call.owned))
+    assert theirs.receive is not None
+    assert stream.send is not None
+    assert theirs.receive.window.received == stream.send.window.used
+
+
+def test_a_sender_uses_its_credit_up_and_not_a_byte_more() -> None:
+    peer = Peer(theirs=Limits(stream_window=1024, fragment_bytes=1024))
+    _, (stream,) = peer.answered(0, (K.ITEMS, None))
+    sent = 0
+    while peer.core.writable(stream):
+        peer.core.send_item(stream, b"x")
+        sent += 1
+    assert sent == 4
+    assert peer.hear() == [f.Items(0, 0, 4, b"\x84xxxx")]
+    assert stream.send is not None
+    assert stream.send.window.available == 0
+
+
+def test_bytes_use_their_credit_up() -> None:
+    peer = Peer(theirs=Limits(stream_window=1024, fragment_bytes=1024))
+    _, (stream,) = peer.answered(0, (K.BYTES, None))
+    peer.core.send_chunk(stream, bytes(3000))
+    [chunk] = peer.hear()
+    assert isinstance(chunk, f.Chunk)
+    assert len(chunk.payload) == 1024
+    peer.say(f.Grant(-1, 1024 + 255))
+    assert peer.hear() == []
+    peer.say(f.Grant(-1, 1024 + 300))
+    [chunk] = peer.hear()
+    assert isinstance(chunk, f.Chunk)
+    assert len(chunk.payload) == 300
+    peer.say(f.Grant(-1, 1 << 20))
+    rest = peer.hear()
+    assert sum(len(frame.payload) for frame in rest if isinstance(frame, f.Chunk)) == 3000 - 1324
+
+
+def test_the_local_queue_is_bounded_whatever_was_granted() -> None:
+    peer = Peer(theirs=Limits(stream_window=1 << 40))
+    _, (stream,) = peer.answered(0, (K.ITEMS, None))
+    while peer.core.writable(stream):
+        peer.core.send_item(stream, bytes(1000))
+    assert stream.send is not None
+    assert QUEUE_BYTES <= stream.send.queued < QUEUE_BYTES + 1001
+    peer.hear()
+    assert peer.core.writable(stream)
+
+
+def test_an_empty_chunk_is_not_the_end() -> None:
+    peer = Peer()
+    _, (stream,) = peer.answered(0, (K.BYTES, None))
+    peer.core.send_chunk(stream, b"")
+    assert peer.hear() == []
+    peer.core.send_chunk(stream, b"x")
+    peer.core.end(stream)
+    assert peer.hear() == [f.Chunk(0, 0, b"x"), f.End(0, 0, 0, b"")]
+
+
+# --- cutting and putting together ----------------------------------------------------------------
+
+
+@given(
+    st.lists(st.integers(0, 30_000), min_size=1, max_size=6),
+    st.sampled_from([Limits(), SMALL, Limits(fragment_bytes=1024, stream_window=1 << 20)]),
+)
+def test_any_items_arrive_as_they_were(sizes: list[int], limits: Limits) -> None:
+    pair = Pair(client_limits=limits)
+    pair.client.call("f", b"")
+    pair.deliver()
+    incoming = pair.take()[1][0].call  # type: ignore[union-attr]
+    (stream,) = pair.server.resolve(incoming, b"", [(K.ITEMS, None)])
+    pair.server.finish(incoming)
+    arrived = b""
+    for index, size in enumerate(sizes):
+        while not pair.server.writable(stream):
+            arrived += consume_all(pair)
+        pair.server.send_item(stream, bytes([index % 256]) * size)
+        arrived += consume_all(pair)
+    pair.server.end(stream, b"value")
+    arrived += consume_all(pair)
+    assert arrived == b"".join(bytes([index % 256]) * size for index, size in enumerate(sizes)) + b"value"
+    settle(pair)
+
+
+def consume_all(pair: Pair) -> bytes:
+    """Deliver, and consume all that the client has got."""
+    pair.deliver()
+    arrived = b""
+    for event in pair.take()[0]:
+        if isinstance(event, ItemReceived):
+            arrived += event.payload
+            pair.client.consumed(event.stream)
+        elif isinstance(event, ItemsReceived):
+            arrived += event.payload[1:]
+            assert event.count < 24
+            pair.client.consumed(event.stream, event.count)
+        elif isinstance(event, StreamEnded):
+            arrived += event.payload
+    pair.deliver()
+    return arrived
+
+
+def test_a_large_payload_asks_for_its_remainder_at_once() -> None:
+    peer = Peer(theirs=SMALL)
+    _, (stream,) = peer.answered(0, (K.ITEMS, None))
+    peer.core.send_item(stream, bytes(10_000))
+    frames = peer.hear()
+    assert frames[0] == f.Item(0, 1, 10_000, bytes(1024))
+    assert [type(frame) for frame in frames[1:]] == [f.Fragment] * 3
+    peer.say(f.Grant(-1, 10_000))
+    frames = peer.hear()
+    assert frames[-1] == f.Fragment(0, 0, bytes(10_000 - 4096 - 5 * 1024))
+
+
+def test_a_payload_of_half_a_window_waits_whole() -> None:
+    peer = Peer(theirs=Limits(fragment_bytes=4096, stream_window=4096))
+    _, (stream,) = peer.answered(0, (K.ITEMS, None))
+    peer.core.send_item(stream, bytes(3000))
+    peer.core.send_item(stream, bytes(2048))
+    assert [type(frame) for frame in peer.hear()] == [f.Item]
+    peer.say(f.Grant(-1, 5048))
+    assert peer.hear() == [f.Item(0, 0, 2048, bytes(2048))]
+
+
+def test_the_receiver_grants_what_the_last_part_lacks_to_the_least_cost() -> None:
+    peer = receiving(K.ITEMS, Limits(stream_window=1024, stream_window_read=1024))
+    peer.say(f.Items(1, 0, 3, b"\x83" + bytes(900)))
+    peer.say(f.Item(1, 1, 100, bytes(40)))
+    assert peer.hear() == [f.Grant(-2, 901 + 256)]
+    assert isinstance(peer.say(f.Fragment(1, 0, bytes(60)))[0], ItemReceived)
+
+
+def test_an_answer_of_the_least_cost_needs_no_credit_even_in_parts() -> None:
+    peer = Peer()
+    call = peer.core.call("f", b"")
+    peer.hear()
+    assert peer.say(f.End(-1, 1, 200, bytes(100))) == []
+    assert call.receive is not None
+    assert call.receive.window.received == 0
+    peer.say(f.Fragment(-1, 0, bytes(100)))
+    assert call.over
+
+
+def test_a_frame_leaves_room_for_its_declarations() -> None:
+    tight = Limits(fragment_bytes=2048, batch_bytes=3072)
+    pair = Pair(server_limits=tight)
+    call = pair.client.call("n" * 1000, bytes(5000), [(K.FUNCTION, number) for number in range(80)])
+    pair.deliver()
+    [event] = pair.take()[1]
+    assert len(event.declared) == 80  # type: ignore[union-attr]
+    assert len(event.payload) == 5000  # type: ignore[union-attr]
+    assert call.number == 0
+
+
+@pytest.mark.parametrize("size", [0, 1, 200, 256])
+def test_free_payloads_are_cut_where_only_little_fits(size: int) -> None:
+    tight = Limits(fragment_bytes=1024, batch_bytes=2048)
+    pair = Pair(server_limits=tight)
+    pair.client.call("n" * 100, bytes(size), [(K.FUNCTION, number) for number in range(90)])
+    pair.deliver()
+    [event] = pair.take()[1]
+    assert event.payload == bytes(size)  # type: ignore[union-attr]
+
+
+# --- refusing ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "frames", "code"),
+    [
+        (K.ITEMS, [f.Fragment(1, 0, b"x")], C.INVALID_STATE),
+        (K.ITEMS, [f.Item(1, 1, 9, b"x"), f.Item(1, 0, 1, b"x")], C.INVALID_STATE),
+        (K.ITEMS, [f.Item(1, 1, 9, b"x"), f.Items(1, 0, 1, b"\x81x")], C.INVALID_STATE),
+        (K.ITEMS, [f.Item(1, 1, 9, b"x"), f.End(1, 0, 0, b"")], C.INVALID_STATE),
+        (K.ITEMS, [f.Item(1, 1, 9, b"x"), f.Fragment(1, 0, b"x")], C.INVALID_FRAME),
+        (K.ITEMS, [f.Item(1, 1, 9, b"x"), f.Fragment(1, 0, b"x" * 9)], C.INVALID_FRAME),
+        (K.ITEMS, [f.Item(1, 1, 9, b"x"), f.Fragment(1, 1, b"x" * 8)], C.INVALID_FRAME),
+        (K.ITEMS, [f.Item(1, 1, 9, b"x"), f.Fragment(1, 1, b"x" * 9)], C.INVALID_FRAME),
+        (K.BYTES, [f.Error(1, 1, 1, 9, b"x"), f.Chunk(1, 0, b"x")], C.INVALID_STATE),
+        (K.BYTES, [f.End(1, 0, 1, b"x")], C.INVALID_STATE),
+        (K.CHANNEL, [f.End(1, 1, 9, b"x")], C.INVALID_STATE),
+        (K.CHANNEL, [f.End(1, 0, 0, b"", (f.Declaration(2, K.ITEMS),))], C.INVALID_STATE),
+    ],
+)
+def test_payloads_that_do_not_hold_together(kind: K, frames: list[f.Frame], code: C) -> None:
+    assert refusal(receiving(kind), *frames) is code
+
+
+@pytest.mark.parametrize(
+    ("kind", "within", "beyond"),
+    [
+        (K.BYTES, f.Chunk(1, 0, bytes(1024)), f.Chunk(1, 0, b"x")),
+        (K.ITEMS, f.Items(1, 0, 4, b"\x84" + bytes(4)), f.Items(1, 0, 1, b"\x81x")),
+        (K.ITEMS, f.Item(1, 0, 1024, bytes(1024)), f.Item(1, 0, 1, b"x")),
+        (K.CHANNEL, f.Item(1, 0, 1024, bytes(1024)), f.Item(1, 0, 0, b"")),
+    ],
+)
+def test_not_a_byte_passes_the_credit(kind: K, within: f.Frame, beyond: f.Frame) -> None:
+    peer = receiving(kind, Limits(stream_window=1024))
+    assert len(peer.say(within)) == 1
+    assert refusal(peer, beyond) is C.FLOW_CONTROL
+
+
+@pytest.mark.parametrize("frame", [f.End(1, 0, 1025, bytes(1025)), f.Error(1, 1, 0, 1025, bytes(1025))])
+def test_an_end_needs_credit_too(frame: f.Frame) -> None:
+    peer = receiving(K.PROMISE, Limits(stream_window=1024))
+    assert refusal(peer, frame) is C.FLOW_CONTROL
+
+
+def test_an_error_gives_an_incomplete_payload_up() -> None:
+    peer = receiving(K.ITEMS)
+    peer.say(f.Item(1, 1, 100_000, bytes(1000)))
+    [event] = peer.say(f.Error(1, C.ABORTED, 0, 3, b"why"))
+    assert isinstance(event, StreamFailed)
+    assert (event.code, event.payload) == (C.ABORTED, b"why")
+    assert not peer.core._borrowers
+    assert peer.core._budget.left == peer.core.limits.session_budget
+
+
+def test_an_error_in_parts_gives_an_incomplete_payload_up() -> None:
+    peer = receiving(K.ITEMS, Limits(stream_window=2048, stream_window_read=2048))
+    peer.say(f.Item(1, 1, 10_000, bytes(1000)))
+    assert peer.hear() == [f.Grant(-2, 10_000)]
+    peer.say(f.Error(1, C.ABORTED, 1, 60_000, bytes(9000)))
+    assert peer.hear() == [f.Grant(-2, 61_000)]
+    [event] = peer.say(f.Fragment(1, 0, bytes(51_000)))
+    assert isinstance(event, StreamFailed)
+
+
+def test_chunks_keep_their_bytes() -> None:
+    peer = receiving(K.BYTES)
+    assert peer.say(f.Chunk(1, 0, b"a"), f.Chunk(1, 0, b"bc"))[0] == ChunkReceived(peer.core._theirs[1], b"a")
+
+
+def test_memory_is_not_reserved_for_what_is_only_announced() -> None:
+    peer = receiving(K.ITEMS)
+    peer.core.receive_data(encode_batch([encode_frame(f.Item(1, 1, 1 << 24, b"x"))]), 0.0)
+    arrival = peer.core._theirs[1].receive.arrival  # type: ignore[union-attr]
+    assert arrival is not None
+    assert sum(map(len, arrival.parts)) == 1
