@@ -15,7 +15,7 @@ __all__ = ["print_report"]
 
 
 def _rate(spread: Spread) -> tuple[str, str]:
-    low, median, high = (f"{rate / 1000:.1f}" for rate in (spread.low, spread.median, spread.high))
+    low, median, high = (f"{rate / 1000:.1f}k" for rate in (spread.low, spread.median, spread.high))
     return median, f"{low}–{high}"
 
 
@@ -42,7 +42,7 @@ def print_report(summaries: Sequence[Summary], console: Console) -> None:
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         for heading in ("peer", "way"):
             table.add_column(heading, no_wrap=True)
-        for heading in (f"1000 {workload.unit}", "spread", "telewire", "spread", "goal"):
+        for heading in (workload.unit, "spread", "telewire", "spread", "goal"):
             table.add_column(heading, justify="right", no_wrap=True)
         for summary in summaries:
             if summary.workload == name:

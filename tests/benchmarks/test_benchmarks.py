@@ -97,7 +97,7 @@ def test_the_table_leaves_no_figure_out_in_a_narrow_terminal() -> None:
     )
     printed = console.export_text()
     assert "…" not in printed
-    assert printed.count("345.7–1234.6") == 2
+    assert printed.count("345.7k–1234.6k") == 2
     assert "0.28–3.57" in printed
 
 
