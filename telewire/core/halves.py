@@ -124,7 +124,7 @@ class LoneFrame:
         target = outgoing.target
         if not isinstance(target, str) and target.number is None:
             return None
-        call.introduce(numbers)
+        call.number = call.reference = numbers.take()
         extensions = outgoing.extensions_at(now)
         called = target if isinstance(target, str) else target.reference
         return encode_frame(Call(call.reference, called, 0, len(payload), payload, (), extensions))

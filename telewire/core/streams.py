@@ -36,20 +36,20 @@ class Stream:
     ``mentions`` counts the queued calls on it; ``released`` says that its stop waits for them.
     """
 
-    __slots__ = (
-        "app",
-        "call",
-        "function",
-        "kind",
-        "mentions",
-        "number",
-        "opened_here",
-        "receive",
-        "reference",
-        "released",
-        "retired",
-        "send",
-    )
+    # Defaults stand on the class: most handles never differ in most of these, and a call is made often.
+    kind: Kind
+    opened_here: bool
+    call: Call | None = None
+    function: int | None = None
+    number: int | None = None
+    # Only meaningful once there is a number; read in every frame, so kept and not computed.
+    reference: int = 0
+    send: SendHalf | None = None
+    receive: ReceiveHalf | None = None
+    mentions: int = 0
+    released: bool = False
+    retired: bool = False
+    app: object = None
 
     def __init__(
         self,
@@ -63,17 +63,9 @@ class Stream:
         self.opened_here = opened_here
         self.call = call
         self.function = function
-        self.number = number
-        # Only meaningful once there is a number; read in every frame, so kept and not computed.
-        self.reference = 0
         if number is not None:
+            self.number = number
             self.reference = number if opened_here else -1 - number
-        self.send: SendHalf | None = None
-        self.receive: ReceiveHalf | None = None
-        self.mentions = 0
-        self.released = False
-        self.retired = False
-        self.app: object = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {self.kind.name.lower()}>"
@@ -94,50 +86,36 @@ class Stream:
 class Call(Stream):
     """A call, ours or the peer's: a stream that owns others."""
 
-    __slots__ = (
-        "argument_bytes",
-        "body",
-        "deadline",
-        "declared",
-        "incoming",
-        "lifetime",
-        "lone",
-        "outgoing",
-        "owned",
-        "placed",
-        "refused",
-        "settled",
-        "target",
-        "unlimited",
-        "waiting",
-        "why",
-    )
+    kind = Kind.CALL
+    outgoing: OutgoingState = OutgoingState.QUEUED
+    incoming: IncomingState = IncomingState.RECEIVING
+    declared: tuple[Stream, ...] = ()
+    argument_bytes: int = 0
+    # It counts against the limit of open calls; the application still runs its body.
+    placed: bool = False
+    body: bool = False
+    # Ours: we answered it ourselves, ahead of the peer. The peer's: this side stopped or closed it
+    # before its answer had left, so that a result is followed by a reset.
+    settled: bool = False
+    # Ours: its answer, which nobody wants any more, has been given all credit.
+    unlimited: bool = False
+    # We answered it without the application.
+    refused: bool = False
+    # What it was stopped with: the code and reason of its end.
+    why: tuple[int, bytes] = (0, b"")
+    # A small payload of ours that waits or has left; a large one has a half.
+    lone: LoneFrame | None = None
+    deadline: float | None = None
+    lifetime: float | None = None
+    waiting: Waiting | None = None
 
     def __init__(self, opened_here: bool, target: str | Stream, number: int | None = None) -> None:
-        super().__init__(Kind.CALL, opened_here, None, None, number)
+        self.opened_here = opened_here
         self.target = target
-        self.outgoing = OutgoingState.QUEUED
-        self.incoming = IncomingState.RECEIVING
         self.owned: dict[Stream, None] = {}
-        self.declared: tuple[Stream, ...] = ()
-        self.argument_bytes = 0
-        # It counts against the limit of open calls; the application still runs its body.
-        self.placed = False
-        self.body = False
-        # Ours: we answered it ourselves, ahead of the peer. The peer's: this side stopped or closed it
-        # before its answer had left, so that a result is followed by a reset.
-        self.settled = False
-        # Ours: its answer, which nobody wants any more, has been given all credit.
-        self.unlimited = False
-        # We answered it without the application.
-        self.refused = False
-        # What it was stopped with: the code and reason of its end.
-        self.why: tuple[int, bytes] = (0, b"")
-        # A small payload of ours that waits or has left; a large one has a half.
-        self.lone: LoneFrame | None = None
-        self.deadline: float | None = None
-        self.lifetime: float | None = None
-        self.waiting: Waiting | None = None
+        if number is not None:
+            self.number = number
+            self.reference = number if opened_here else -1 - number
 
     @property
     def over(self) -> bool:
