@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Gener
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final, overload
 
-from telewire.core import streams as core
+from telewire.core import streams
 from telewire.errors import (
     CallCancelled,
     CancelOutcome,
@@ -38,44 +38,26 @@ logger = logging.getLogger("telewire.runtime")
 class OutgoingCall(CallEnd):
     """What stands behind a call of ours: it stays with the call when the user drops the handle."""
 
-    __slots__ = (
-        "_decoded",
-        "_payload",
-        "abandoned",
-        "callbacks",
-        "cancelled",
-        "converter",
-        "core",
-        "driver",
-        "error",
-        "holders",
-        "name",
-        "quiet",
-        "result",
-        "seen",
-        "signal",
-        "waiting",
-    )
+    # Defaults stand on the class: a call sets only what differs.
+    core: streams.Call | None = None
+    signal: Signal | None = None
+    result: object = None
+    error: BaseException | None = None
+    waiting: int = 0
+    seen: bool = False
+    abandoned: bool = False
+    # The handle, and loops over it.
+    holders: int = 1
+    # Why we cancelled, if we did; quiet where a loop over the call should just end.
+    cancelled: CallCancelled | None = None
+    quiet: bool = False
+    _decoded: bool = False
 
     def __init__(self, driver: Driver, name: str, converter: Converter | None) -> None:
         self.driver = driver
         self.name = name
-        self.core: core.Call | None = None
-        self.signal: Signal | None = None
         self.callbacks = CloseCallbacks(driver.backend, name)
         self.converter = converter
-        self.result: object = None
-        self.error: BaseException | None = None
-        self.waiting = 0
-        self.seen = False
-        self.abandoned = False
-        # The handle, and loops over it.
-        self.holders = 1
-        # Why we cancelled, if we did; quiet where a loop over the call should just end.
-        self.cancelled: CallCancelled | None = None
-        self.quiet = False
-        self._decoded = False
-        self._payload: tuple[bytes, tuple[core.Stream, ...]] = (b"", ())
 
     @property
     def answered(self) -> bool:
@@ -84,7 +66,7 @@ class OutgoingCall(CallEnd):
 
     # --- from the driver -------------------------------------------------------------------------
 
-    def resolved(self, payload: bytes, declared: tuple[core.Stream, ...]) -> None:
+    def resolved(self, payload: bytes, declared: tuple[streams.Stream, ...]) -> None:
         """Decode the result; where nobody is left to take it, what it introduces is closed with it."""
         if self.cancelled is not None:
             self.driver.give_up(declared)
@@ -197,7 +179,7 @@ class OutgoingCall(CallEnd):
         return self.result
 
 
-def _end_locally(stream: core.Stream, error: BaseException | None) -> None:
+def _end_locally(stream: streams.Stream, error: BaseException | None) -> None:
     from telewire.runtime.iterator import ItemBuffer
 
     buffer = stream.app

@@ -61,18 +61,18 @@ def get_context() -> Context[Any]:
 class CloseCallbacks:
     """Callbacks that run once, when something is over; the same for calls of both sides and handles."""
 
-    __slots__ = ("_backend", "_callbacks", "_on_error", "_signal", "closed", "reason", "what")
+    # Defaults stand on the class: most calls register nothing.
+    _callbacks: list[tuple[OnClose, contextvars.Context]] | None = None
+    _signal: Signal | None = None
+    closed: bool = False
+    reason: BaseException | None = None
 
     def __init__(
         self, backend: Backend, what: str, on_error: Callable[[Exception], object] | None = None
     ) -> None:
         self._backend = backend
-        self._callbacks: list[tuple[OnClose, contextvars.Context]] | None = None
-        self._signal: Signal | None = None
         self._on_error = on_error
         self.what = what
-        self.closed = False
-        self.reason: BaseException | None = None
 
     def add(self, callback: OnClose) -> None:
         """Run ``callback`` at the end; now, where that has come."""

@@ -34,26 +34,18 @@ FIRST_REFERENCE: Final = encode_value(Reference(0))
 class IncomingCall(CallEnd):
     """One call of the peer's and its task."""
 
-    __slots__ = (
-        "_answered",
-        "_body_running",
-        "_callbacks",
-        "_cancelling",
-        "_cleanup",
-        "_context",
-        "_core",
-        "_deadline",
-        "_event",
-        "_failure",
-        "_function",
-        "_main",
-        "_scope",
-        "_service",
-        "_started",
-        "_stop_code",
-        "_task",
-        "driver",
-    )
+    # Defaults stand on the class. A scope, a timer, a context and a wrapper cost more than most
+    # calls: each is made where the call needs it.
+    _context: Context[Any] | None = None
+    _scope: anyio.CancelScope | None = None
+    _cleanup: Timer | None = None
+    _failure: BaseException | None = None
+    _main: Producer | None = None
+    _stop_code: int | None = None
+    _started: bool = False
+    _body_running: bool = False
+    _cancelling: bool = False
+    _answered: bool = False
 
     def __init__(
         self, driver: Driver, service: Service[Any], function: Function, event: CallReceived
@@ -67,17 +59,6 @@ class IncomingCall(CallEnd):
         self._deadline = event.deadline
         if event.lifetime is not None and (event.deadline is None or event.lifetime < event.deadline):
             self._deadline = event.lifetime
-        self._context: Context[Any] | None = None
-        # Set only where the call needs them: a scope, a timer and a wrapper cost more than most calls.
-        self._scope: anyio.CancelScope | None = None
-        self._cleanup: Timer | None = None
-        self._failure: BaseException | None = None
-        self._main: Producer | None = None
-        self._stop_code: int | None = None
-        self._started = False
-        self._body_running = False
-        self._cancelling = False
-        self._answered = False
         event.call.app = self
         # The loop refers to tasks weakly; the driver keeps the call until its body has ended.
         driver.bodies.add(self)
@@ -196,11 +177,14 @@ class IncomingCall(CallEnd):
         """From the provider to the last item."""
         function = self._function
         try:
-            arguments = await self._arguments()
+            provider = self._service.provider
+            if provider is not None:
+                state = provider(self.driver.transport.request)
+                self.context._state = await state if inspect.isawaitable(state) else state
+            arguments = self._arguments()
             if arguments is None:
                 return
-            args, kwargs = arguments
-            result: Any = function.function(*args, **kwargs)
+            result: Any = function.function(*arguments[0], **arguments[1])
             if type(result) is CoroutineType:
                 result = await result
         except Exception as error:
@@ -210,12 +194,8 @@ class IncomingCall(CallEnd):
         if self._main is not None:
             self._failure = await self._main.run()
 
-    async def _arguments(self) -> tuple[list[object], dict[str, object]] | None:
-        """Ask the provider, then decode and convert; None where the call was refused."""
-        service = self._service
-        if service.provider is not None:
-            state = service.provider(self.driver.transport.request)
-            self.context._state = await state if inspect.isawaitable(state) else state
+    def _arguments(self) -> tuple[list[object], dict[str, object]] | None:
+        """Decode and convert the arguments; None where the call was refused."""
         try:
             value = decode(self.driver, self._event.payload, self._event.declared)
         except RemoteProtocolError:
@@ -226,7 +206,7 @@ class IncomingCall(CallEnd):
             and len(value) == 2
             and isinstance(value[0], list)
             and isinstance(value[1], dict)
-            and all(isinstance(key, str) for key in value[1])
+            and (not value[1] or all(isinstance(key, str) for key in value[1]))
         ):
             self._answer_error(ErrorCode.MALFORMED_VALUE, b"")
             return None

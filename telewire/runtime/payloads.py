@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, final
 from telewire.core.streams import Stream
 from telewire.errors import InvalidArgument
 from telewire.runtime.outgoing import to_wire
+from telewire.wire.quick import encode_small
 from telewire.wire.values import Reference, ValueEncodeError, decode_value, encode_value
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ def encode(value: object, place: str, *, arguments: bool = False) -> tuple[bytes
     Raises:
         InvalidArgument: part of the value cannot travel; the message begins with ``place`` and names the path.
     """
+    small = encode_small(value)
+    if small is not None:
+        return small, NO_SOURCES
     sources = _Sources()
     try:
         return encode_value(value, sources.replace), sources.found or NO_SOURCES
