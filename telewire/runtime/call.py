@@ -168,6 +168,8 @@ class OutgoingCall(CallEnd):
                         self.signal = self.driver.backend.signal()
                     await self.signal.wait()
             except BaseException:
+                # It was awaited: an error that comes with the cancellation, a deadline's say, is no news.
+                self.seen = True
                 if self.waiting == 1:
                     self.cancel(None)
                 raise
@@ -184,7 +186,7 @@ def _end_locally(stream: streams.Stream, error: BaseException | None) -> None:
 
     buffer = stream.app
     if isinstance(buffer, ItemBuffer):
-        buffer.stop(error)
+        buffer.void(error)
 
 
 class Call(Coroutine[Any, Any, T_co], Generic[T_co]):

@@ -133,6 +133,13 @@ class ItemBuffer(StreamEnd):
             self.runs.clear()
             self.driver.give_up((self.stream,))
 
+    def void(self, error: BaseException | None) -> None:
+        """End it for the handle; the end of the call, which says why, is what the sender hears of."""
+        self.runs.clear()
+        if not self.done:
+            self.error = error
+            self.finish(error)
+
     def give_up(self, error: BaseException) -> None:
         """A value did not decode or fit: nothing after it can be trusted."""
         runs = list(self.runs)
