@@ -272,7 +272,7 @@ def check_wheel(python: Path) -> None:
         (project / "pyrightconfig.json").write_text(json.dumps(strict), encoding="utf-8")
         quietly("importing from the wheel", [user, "-I", "-c", IMPORT_FROM_WHEEL, WHEEL_VENV], project)
         say("  telewire demo, from the wheel")
-        demo_of_wheel = [program(WHEEL_VENV, "telewire"), "demo", "--interval", "0.05"]
+        demo_of_wheel: list[str | Path] = [program(WHEEL_VENV, "telewire"), "demo", "--interval", "0.05"]
         quietly("telewire demo", demo_of_wheel, project)
         say(f"  mypy --strict on {len(programs)} program(s) of tests/typing")
         quietly("mypy", [user, "-m", "mypy", target], project, hide=project)
