@@ -57,8 +57,9 @@ class Summary:
     """All rounds of one peer in one way at one workload.
 
     ``ratio`` is how many times as fast telewire was, round by round, so that what slows a whole round
-    down does not count; None for telewire itself. ``fastest``: of the peer's ways, this is the one to
-    compare with. ``goal`` is the ratio that telewire aims at, where it names one for this peer.
+    down does not count; None for telewire itself. ``fastest``: of the peer's ways, the one with the
+    lowest ratio, to be compared with: rates over all rounds may say otherwise by the noise between
+    them. ``goal`` is the ratio that telewire aims at, where it names one for this peer.
     """
 
     workload: str
@@ -78,24 +79,21 @@ def summarise(measurements: Sequence[Measurement], goals: dict[tuple[str, str], 
     rates: dict[tuple[str, str, str], dict[int, float]] = {}
     for each in measurements:
         rates.setdefault((each.workload, each.peer, each.way), {})[each.round] = each.rate
-    medians = {key: median(rounds.values()) for key, rounds in rates.items()}
     ours = {workload: rounds for (workload, peer, _), rounds in rates.items() if peer == OURS}
-    summaries = []
+    ratios: dict[tuple[str, str, str], Spread] = {}
     for (workload, peer, way), rounds in rates.items():
-        shared = sorted(rounds.keys() & ours.get(workload, {}).keys())
-        ratios = [ours[workload][number] / rounds[number] for number in shared] if peer != OURS else []
-        best = max(value for key, value in medians.items() if key[:2] == (workload, peer))
-        summaries.append(
-            Summary(
-                workload,
-                peer,
-                way,
-                Spread.of(rounds.values()),
-                Spread.of(ratios) if ratios else None,
-                medians[workload, peer, way] == best,
-                goals.get((workload, peer)),
-            )
+        shared = sorted(rounds.keys() & ours.get(workload, {}).keys()) if peer != OURS else []
+        if shared:
+            ratios[workload, peer, way] = Spread.of(ours[workload][each] / rounds[each] for each in shared)
+    summaries = []
+    for key, rounds in rates.items():
+        workload, peer, way = key
+        ratio = ratios.get(key)
+        fastest = ratio is not None and ratio.median == min(
+            other.median for (*entrant, _), other in ratios.items() if entrant == [workload, peer]
         )
+        goal = goals.get((workload, peer))
+        summaries.append(Summary(workload, peer, way, Spread.of(rounds.values()), ratio, fastest, goal))
     return summaries
 
 
