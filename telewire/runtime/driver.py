@@ -72,6 +72,9 @@ class StreamEnd:
     def unblocked(self) -> None:
         """There is credit again."""
 
+    def dropped(self) -> None:
+        """The handle is gone, or the loop that owned it: the stream is stopped next."""
+
 
 class Host(Protocol):
     """Whose driver it is: the client or the server side of the runtime."""
@@ -305,6 +308,7 @@ class Driver:
         while self._finalised:
             stream = self._finalised.popleft()
             if not stream.retired:
+                self._end_of(stream).dropped()
                 self.connection.stop(stream)
         self.dispatch()
         self.schedule()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import AsyncIterator, Sequence
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, final
@@ -237,12 +238,21 @@ class IncomingCall(CallEnd):
         if self._core.over or self._answered:
             return
         self._answered = True
+        if self._scope is not None:
+            self._lift_deadline(self._scope)
         declared = self.driver.connection.resolve(self._core, payload, declarations(sources))
         self.driver.schedule()
         if main is not None:
             self._main = main.produce(self, self, declared[0], place)
         elif sources:
             start_sources(self, sources, declared, place)
+
+    def _lift_deadline(self, scope: anyio.CancelScope) -> None:
+        """A deadline of the answer ends with it; that of the whole call is the core's to watch."""
+        scope.deadline = math.inf
+        self._deadline = self._event.lifetime
+        if self._context is not None:
+            self._context._deadline = self._deadline
 
     def _fail(self, error: Exception) -> None:
         """Answer with what crosses of an exception of user code."""

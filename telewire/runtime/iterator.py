@@ -108,6 +108,11 @@ class ItemBuffer(StreamEnd):
             )
             self.finish(close_reason(code, payload))
 
+    def dropped(self) -> None:
+        """Nobody will take more; a handle that is still there has ended."""
+        self.runs.clear()
+        self.finish()
+
     # --- to the handle ---------------------------------------------------------------------------
 
     def finish(self, reason: BaseException | None = None) -> None:
