@@ -254,10 +254,12 @@ class Life:
         """Grant the remainders of large payloads, in order of arrival, as far as the budget goes."""
         while self._borrowers:
             half, cost = next(iter(self._borrowers.items()))
+            before = half.window.limit
             if not half.window.lend(cost, self._budget):
                 return
             del self._borrowers[half]
-            self._scheduler.add_grant(half)
+            if half.window.limit > before:
+                self._scheduler.add_grant(half)
 
     # --- ending a call ---------------------------------------------------------------------------
 

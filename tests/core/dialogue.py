@@ -63,9 +63,9 @@ class Peer:
         self, number: int, payload: bytes = b"", *declarations: f.Declaration, target: str | int = "f"
     ) -> Call:
         """Let the peer make a call that is accepted."""
-        event = self.say(f.Call(number, target, 0, len(payload), payload, declarations))[0]
-        assert isinstance(event, CallReceived)
-        return event.call
+        events = self.say(f.Call(number, target, 0, len(payload), payload, declarations))
+        [call] = [event.call for event in events if isinstance(event, CallReceived)]
+        return call
 
     def answered(self, number: int, *kinds: tuple[K, int | None]) -> tuple[Call, tuple[Stream, ...]]:
         """Take a call of the peer's and answer it with streams of ours, all of which has left."""
