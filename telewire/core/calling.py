@@ -196,9 +196,9 @@ class Calling(Life):
         self._drop_queued(call)
         half = call.receive
         if half is not None:
+            # A part of the answer has arrived; let the rest come, and forget it.
             half.move(HalfInput.STOP)
-            if half.arrival is not None:
-                self._give_all_credit(call)
+            self._give_all_credit(call)
             self._release_half(half)
             call.receive = None
 

@@ -257,15 +257,15 @@ class Commands(Checks):
 
     # --- inside: what commands do ----------------------------------------------------------------
 
-    def _declare(self, declare: Sequence[Declare], call: Call | None) -> tuple[Stream, ...]:
+    def _declare(self, declare: Sequence[Declare], owner: Call | None) -> tuple[Stream, ...]:
         """Make the handles of streams that a queued payload will introduce."""
-        streams = tuple([Stream(kind, True, call, function) for kind, function in declare])
+        assert owner is not None, "what can send has an owner"
+        streams = tuple([Stream(kind, True, owner, function) for kind, function in declare])
         for stream in streams:
             self._make_halves(stream)
             self._unsent[stream] = None
             self._count(stream, 1)
-            if call is not None:
-                call.owned[stream] = None
+            owner.owned[stream] = None
         return streams
 
     def _send(

@@ -452,8 +452,7 @@ class ReceiveHalf:
     def missing(self) -> int:
         """What the rest of the payload being put together will cost (TW-STR-043)."""
         arrival = self.arrival
-        if arrival is None:
-            return 0
+        assert arrival is not None, "nothing is missing of what has not begun"
         size = arrival.frame.size
         return charge(type(arrival.frame) is Item, size, size - arrival.received, True, self._item_cost)
 

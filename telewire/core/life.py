@@ -217,9 +217,9 @@ class Life:
             self._release_half(stream.receive)
         self._drop_requests(stream)
         call = stream.call
-        if call is not None and stream in call.owned:
-            del call.owned[stream]
-            self._drain(call)
+        assert call is not None, "what was opened has an owner"
+        del call.owned[stream]
+        self._drain(call)
 
     def _forget(self, stream: Stream) -> None:
         if stream.number is not None:
@@ -296,6 +296,8 @@ class Life:
         if call.owned:
             self._end_streams(list(call.owned), code, payload)
         self._drop_queued(call)
+        # It refers to the call: what no cycle holds needs no collector.
+        call.lone = None
         self._leave_place(call)
 
     def _return_arguments(self, call: Call) -> None:

@@ -87,7 +87,7 @@ def test_an_early_answer_takes_the_rest_of_the_arguments_back() -> None:
 
 def test_an_answer_in_parts() -> None:
     peer, call = calling()
-    assert peer.say(f.End(-1, 1, 100_000, bytes(60_000))) == []
+    assert peer.say(f.End(-1, 1, 100_000, bytes(50_000)), f.Fragment(-1, 1, bytes(10_000))) == []
     assert peer.hear() == [f.Grant(0, 100_000)]
     [event] = peer.say(f.Fragment(-1, 0, bytes(40_000), (PROMISE,)))
     assert isinstance(event, CallResolved)

@@ -234,14 +234,14 @@ def test_a_request_waits_until_its_channel_is_introduced() -> None:
     peer = Peer(theirs=Limits(stream_window=1024, fragment_bytes=1024))
     call = peer.core.call("f", bytes(3000), [(K.CHANNEL, 1)])
     channel = call.declared[0]
-    requests = [peer.core.call(channel, bytes([n])) for n in range(3)]
+    requests = [peer.core.call(channel, bytes([n]) * (300 if n == 1 else 1)) for n in range(3)]
     peer.core.send_message(channel, b"\x01")
     assert len(peer.hear()) == 1
     peer.say(f.Grant(-1, 3000))
     frames = peer.hear()
     introduced = next(i for i, frame in enumerate(frames) if getattr(frame, "declarations", ()))
     later = frames[introduced + 1 :]
-    assert [frame.payload for frame in later if isinstance(frame, f.Call)] == [b"\0", b"\1", b"\2"]
+    assert [frame.payload for frame in later if isinstance(frame, f.Call)] == [b"\0", b"\1" * 300, b"\2"]
     assert all(frame.target == 1 for frame in later if isinstance(frame, f.Call))
     assert sum(isinstance(frame, f.Items) for frame in later) == 1
     assert len({request.number for request in requests}) == 3
@@ -307,6 +307,18 @@ def test_settling_twice_is_refused() -> None:
     theirs = peer.call(1)
     peer.core.reject(theirs, C.ABORTED)
     refused(peer.core, lambda: peer.core.resolve(theirs, b""))
+
+
+def test_the_value_of_a_promise_may_introduce_streams() -> None:
+    peer = Peer()
+    call, (promise, items) = peer.answered(0, (K.PROMISE, None), (K.ITEMS, None))
+    (inner,) = peer.core.resolve(promise, b"v", [(K.PROMISE, None)])
+    (function,) = peer.core.end(items, b"w", [(K.FUNCTION, 3)])
+    assert peer.hear() == [
+        f.End(0, 0, 1, b"v", (f.Declaration(2, K.PROMISE),)),
+        f.End(1, 0, 1, b"w", (f.Declaration(3, K.FUNCTION, 3),)),
+    ]
+    assert list(call.owned) == [inner, function]
 
 
 def test_a_large_answer_is_given_once() -> None:

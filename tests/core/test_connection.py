@@ -15,6 +15,7 @@ from telewire.core.events import (
     ConnectionClosed,
     GoAwayReceived,
     HelloReceived,
+    StreamStopped,
 )
 from telewire.core.ids import LAST
 from telewire.core.states import ConnectionState
@@ -467,11 +468,12 @@ def test_calls_that_have_not_left_fail_when_the_peer_goes_away() -> None:
     peer = Peer(theirs=Limits(open_calls=1))
     peer.core.call("f", b"")
     peer.hear()
-    waiting = peer.core.call("f", b"")
+    waiting = peer.core.call("f", b"", [(K.ITEMS, None)])
     assert peer.say(f.GoAway(1, C.GOING_AWAY)) == [
         GoAwayReceived(1, C.GOING_AWAY, ""),
         CallRejected(waiting, C.GOING_AWAY, b""),
         CallOver(waiting, C.GOING_AWAY, b""),
+        StreamStopped(waiting.declared[0], C.GOING_AWAY, b""),
     ]
 
 

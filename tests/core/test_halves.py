@@ -92,6 +92,20 @@ def test_a_sender_uses_its_credit_up_and_not_a_byte_more() -> None:
     assert stream.send.window.available == 0
 
 
+def test_a_small_item_waits_for_the_credit_that_it_needs() -> None:
+    peer = Peer(theirs=Limits(stream_window=1024, fragment_bytes=1024))
+    _, (stream,) = peer.answered(0, (K.ITEMS, None))
+    for _ in range(3):
+        peer.core.send_item(stream, b"x")
+    assert peer.hear() == [f.Items(0, 0, 3, b"\x83xxx")]
+    peer.core.send_item(stream, bytes(503))
+    assert peer.hear() == []
+    peer.say(f.Grant(-1, 1279))
+    assert peer.hear() == []
+    peer.say(f.Grant(-1, 1280))
+    assert peer.hear() == [f.Items(0, 0, 1, b"\x81" + bytes(503))]
+
+
 def test_bytes_use_their_credit_up() -> None:
     peer = Peer(theirs=Limits(stream_window=1024, fragment_bytes=1024))
     _, (stream,) = peer.answered(0, (K.BYTES, None))

@@ -267,6 +267,17 @@ def test_a_channel_is_stopped_and_reset_in_two_steps() -> None:
     assert_empty(peer.core)
 
 
+def test_giving_up_a_half_that_the_other_side_has_ended_says_nothing() -> None:
+    peer, stream = ours(K.CHANNEL)
+    peer.say(f.Reset(-1, 0))
+    peer.core.stop(stream)
+    assert peer.hear() == []
+    peer, stream = ours(K.CHANNEL)
+    peer.say(f.Stop(-1, 0))
+    peer.core.reset(stream)
+    assert peer.hear() == []
+
+
 def test_a_stop_of_a_half_that_has_ended_is_ignored() -> None:
     peer, stream = ours(K.CHANNEL)
     peer.core.end(stream)

@@ -92,11 +92,11 @@ def test_a_half_that_waits_for_credit_does_not_hold_up_control() -> None:
     peer = Peer()
     _, (stream,) = peer.answered(0, (K.BYTES, None))
     peer.core.send_chunk(stream, bytes(100_000))
-    call = peer.call(1, b"", *(f.Declaration(2 + i, K.ITEMS) for i in range(400)))
+    call = peer.call(1, b"", *(f.Declaration(2 + i, K.ITEMS) for i in range(900)))
     for each in call.declared:
         peer.core.stop(each, C.CANCELLED, bytes(60))
     frames = peer.hear()
-    assert sum(isinstance(frame, f.Stop) for frame in frames) == 400
+    assert sum(isinstance(frame, f.Stop) for frame in frames) == 900
     assert sum(isinstance(frame, f.Chunk) for frame in frames) == 1
 
 
