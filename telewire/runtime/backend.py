@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import math
 import sys
 import threading
 from abc import ABC, abstractmethod
@@ -17,6 +18,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Protocol, final
+
+import anyio
 
 if TYPE_CHECKING:
     import trio
@@ -94,6 +97,10 @@ class Backend(ABC):
     @abstractmethod
     def signal(self) -> Signal:
         """Make a :class:`Signal`."""
+
+    def deadline(self) -> float:
+        """The deadline of the scopes around this task, on :meth:`now`'s clock; infinite where there is none."""
+        return anyio.current_effective_deadline()
 
     @abstractmethod
     async def checkpoint(self) -> None:
@@ -230,12 +237,38 @@ class _AsyncioBackend(Backend):
     def signal(self) -> Signal:
         return _AsyncioSignal(self.loop)
 
+    def deadline(self) -> float:
+        # Asking anyio costs as much as encoding a call, and most tasks are in no scope.
+        task = asyncio.current_task()
+        if task is not None and _in_no_scope(task):
+            return math.inf
+        return anyio.current_effective_deadline()
+
     async def checkpoint(self) -> None:
         await asyncio.sleep(0)
 
     def owns_current_thread(self) -> bool:
         return threading.get_ident() == self._thread
 
+
+def _make_scope_test() -> Callable[[asyncio.Task[Any]], bool]:
+    """A quick test that no anyio scope is around a task, where this anyio lets us look; else never true.
+
+    It reads what anyio keeps for itself, so a test compares it with what anyio says.
+    """
+    try:
+        from anyio._backends._asyncio import _task_states as states
+    except ImportError:
+        return lambda task: False
+
+    def in_no_scope(task: asyncio.Task[Any]) -> bool:
+        state = states.get(task)
+        return state is None or state.cancel_scope is None
+
+    return in_no_scope
+
+
+_in_no_scope = _make_scope_test()
 
 _asyncio_backends: dict[asyncio.AbstractEventLoop, _AsyncioBackend] = {}
 

@@ -189,7 +189,7 @@ class Client:
             raise LocalProtocolError(f"{name}(): iterators as arguments are not supported yet.")
         now = driver.backend.now()
         lifetime = None if options.timeout is None else now + options.timeout
-        deadline = anyio.current_effective_deadline()
+        deadline = driver.backend.deadline()
         # In a cancelled scope it is −inf: a call from a clean-up has no deadline.
         ambient = None if math.isinf(deadline) else deadline
         result: Converter | None = None

@@ -232,6 +232,8 @@ class Driver:
             self._call_of(event.call).resolved(event.payload, event.declared)
         elif isinstance(event, events.CallOver):
             self._call_of(event.call).over(event.code, event.payload)
+            # They refer to each other; what no cycle holds needs no collector.
+            event.call.app = None
         elif isinstance(event, events.StreamUnblocked):
             self._end_of(event.stream).unblocked()
         elif isinstance(event, events.CallRejected):

@@ -38,6 +38,9 @@ class IncomingCall(CallEnd):
     # Defaults stand on the class. A scope, a timer, a context and a wrapper cost more than most
     # calls: each is made where the call needs it.
     _context: Context[Any] | None = None
+    _callbacks: CloseCallbacks | None = None
+    _closed: bool = False
+    _reason: BaseException | None = None
     _scope: anyio.CancelScope | None = None
     _cleanup: Timer | None = None
     _failure: BaseException | None = None
@@ -56,7 +59,6 @@ class IncomingCall(CallEnd):
         self._function = function
         self._event = event
         self._core = event.call
-        self._callbacks = CloseCallbacks(driver.backend, function.name, self.report)
         self._deadline = event.deadline
         if event.lifetime is not None and (event.deadline is None or event.lifetime < event.deadline):
             self._deadline = event.lifetime
@@ -73,11 +75,28 @@ class IncomingCall(CallEnd):
                 self.driver.backend,
                 self.driver.transport.request,
                 self._event.metadata or {},
-                self._callbacks,
+                self.callbacks,
                 self._deadline,
                 self.end,
             )
         return self._context
+
+    @property
+    def callbacks(self) -> CloseCallbacks:
+        """What runs at the end, made when something is registered; at once, if that has come."""
+        if self._callbacks is None:
+            self._callbacks = CloseCallbacks(self.driver.backend, self._function.name, self.report)
+            if self._closed:
+                self._callbacks.close(self._reason)
+        return self._callbacks
+
+    def _close(self, reason: BaseException | None) -> None:
+        """Note the end, the first one, and run the callbacks."""
+        if not self._closed:
+            self._closed = True
+            self._reason = reason
+            if self._callbacks is not None:
+                self._callbacks.close(reason)
 
     @property
     def holder(self) -> IncomingCall:
@@ -91,7 +110,7 @@ class IncomingCall(CallEnd):
         if self._stop_code is not None:
             return
         self._stop_code = code
-        self._callbacks.close(close_reason(code, payload))
+        self._close(close_reason(code, payload))
         limits = self.driver.connection.limits
         self._cleanup = self.driver.backend.call_at(
             self.driver.backend.now() + limits.cleanup_seconds, self._cleanup_over
@@ -100,7 +119,7 @@ class IncomingCall(CallEnd):
 
     def over(self, code: int, payload: bytes) -> None:
         """Nothing more will come of it: run the callbacks; the streams' own ends follow."""
-        self._callbacks.close(close_reason(code, payload) if self._failure is None else self._failure)
+        self._close(close_reason(code, payload) if self._failure is None else self._failure)
 
     # --- from this side --------------------------------------------------------------------------
 
@@ -167,6 +186,8 @@ class IncomingCall(CallEnd):
                 raise
         finally:
             self._body_running = False
+            # The task refers to us; what no cycle holds needs no collector.
+            del self._task
             self.driver.bodies.discard(self)
             if self._cleanup is not None:
                 self._cleanup.cancel()
