@@ -63,7 +63,8 @@ def encode(value: object, place: str, *, arguments: bool = False) -> tuple[bytes
     ``arguments`` says that it is the list of positional and the map of named arguments of a call.
 
     Raises:
-        InvalidArgument: part of the value cannot travel; the message begins with ``place`` and names the path.
+        InvalidArgument: part of the value cannot travel; the message begins with ``place`` and names
+            the path.
     """
     small = encode_small(value)
     if small is not None:

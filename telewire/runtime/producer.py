@@ -31,7 +31,7 @@ PASS_ITEMS: Final = 256
 
 
 # Not an error: it ends a generator as a return statement ends a function.
-class Return(Exception):  # noqa: N818
+class Return(Exception):
     """``raise telewire.Return(value)`` in an async generator ends it with a value.
 
     The other side finds it in ``RemoteIterator.value`` after the end.

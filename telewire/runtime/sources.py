@@ -52,7 +52,7 @@ class Source(ABC):
     def start(self, owner: Owner, stream: Stream, place: str) -> None:
         """Serve ``stream``: its introduction is queued. ``place`` says in messages where it stood."""
 
-    def discard(self) -> None:
+    def discard(self) -> None:  # noqa: B027  # a source that holds nothing need not say so
         """Its payload will not be sent: release what it holds. Most hold nothing yet."""
 
 
