@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from telewire.core.checks import Checks, Declare
-from telewire.core.halves import LoneFrame, Outgoing, SendHalf
+from telewire.core.halves import FRAME_BYTES, LoneFrame, Outgoing, SendHalf
 from telewire.core.life import CallTimer
 from telewire.core.states import (
     HalfInput,
@@ -320,7 +320,9 @@ class Commands(Checks):
 
     def _queue_lone(self, call: Call, outgoing: Outgoing, declare: Sequence[Declare], headers: int) -> None:
         """Queue the one payload that a call's half carries: a small one needs no half."""
-        if not declare and not headers and len(outgoing.payload) <= self.peer_limits.item_cost:
+        limits = self.peer_limits
+        size = len(outgoing.payload)
+        if not declare and size <= limits.item_cost and FRAME_BYTES + headers + size <= limits.fragment_bytes:
             call.lone = LoneFrame(call, outgoing)
             return
         outgoing.overhead = self._overhead(declare, headers)
