@@ -35,10 +35,11 @@ from telewire.limits import Limits
 if TYPE_CHECKING:
     from telewire.core.connection import Connection
     from telewire.runtime.call import Call
-    from telewire.runtime.client import Client, Remote, with_options
+    from telewire.runtime.client import Client
     from telewire.runtime.context import Context, get_context
     from telewire.runtime.iterator import RemoteIterator
     from telewire.runtime.producer import Return
+    from telewire.runtime.remote import Remote, with_options
     from telewire.runtime.service import Service
     from telewire.runtime.transport import Request
 
@@ -83,13 +84,13 @@ _LAZY: Final = {
     "Client": "telewire.runtime.client",
     "Connection": "telewire.core.connection",
     "Context": "telewire.runtime.context",
-    "Remote": "telewire.runtime.client",
+    "Remote": "telewire.runtime.remote",
     "RemoteIterator": "telewire.runtime.iterator",
     "Request": "telewire.runtime.transport",
     "Return": "telewire.runtime.producer",
     "Service": "telewire.runtime.service",
     "get_context": "telewire.runtime.context",
-    "with_options": "telewire.runtime.client",
+    "with_options": "telewire.runtime.remote",
 }
 
 

@@ -18,7 +18,7 @@ from telewire.errors import (
 )
 from telewire.runtime.context import CloseCallbacks, OnClose
 from telewire.runtime.driver import CallEnd
-from telewire.runtime.failures import close_reason, received_error
+from telewire.runtime.failures import close_reason, log_bug, received_error
 from telewire.runtime.iterator import RemoteIterator
 from telewire.runtime.payloads import decode, encode
 from telewire.runtime.shapes import Converter
@@ -63,6 +63,17 @@ class OutgoingCall(CallEnd):
     def answered(self) -> bool:
         """Whether a result or an error is here."""
         return self._decoded
+
+    @property
+    def holder(self) -> None:
+        """What its arguments introduce serves no call."""
+
+    def report(self, error: Exception) -> None:
+        """Nobody but the log is told of a bug in what its arguments introduce."""
+
+    def bug(self, error: Exception, what: str) -> None:
+        """Log a bug that has no answer to travel in."""
+        log_bug(error, what)
 
     # --- from the driver -------------------------------------------------------------------------
 
@@ -143,7 +154,7 @@ class OutgoingCall(CallEnd):
         """Give the call up: at once for us, as soon as the wire allows for the other side."""
         if self.callbacks.closed or self.cancelled is not None:
             return
-        payload = b"" if reason is None else encode(reason, "The reason of cancel()")[0]
+        payload = b"" if reason is None else encode(reason, "The reason of cancel()", self.driver)[0]
         self.quiet = quiet
         error = CallCancelled(CancelOutcome.STOPPED, reason)
         if self._decoded:

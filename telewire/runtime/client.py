@@ -1,11 +1,10 @@
-"""Client and Remote: one connection as the caller sees it."""
+"""Client: one connection as its caller holds it."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, final, overload
+from typing import TYPE_CHECKING, Any, final
 
 import anyio
 
@@ -15,24 +14,16 @@ from telewire.core.states import ConnectionState
 from telewire.errors import LocalProtocolError, NetworkError
 from telewire.limits import Limits
 from telewire.runtime.backend import current_backend
-from telewire.runtime.call import Call, OutgoingCall
+from telewire.runtime.call import Call
 from telewire.runtime.driver import Driver
-from telewire.runtime.iterator import RemoteIterator
-from telewire.runtime.payloads import encode
+from telewire.runtime.remote import Remote, start_call
 from telewire.runtime.server import refuse
-from telewire.runtime.service import name_of
-from telewire.runtime.shapes import Converter
-from telewire.runtime.signatures import Signature
 from telewire.runtime.transport import AcceptTransport, Transport, TransportHandler
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Backend, Signal
 
-__all__ = ["AnyFunction", "Client", "Remote", "with_options"]
-
-P = ParamSpec("P")
-R = TypeVar("R")
-Y = TypeVar("Y")
+__all__ = ["Client"]
 
 CLOSE_SECONDS = 5.0
 OpenTransport = Callable[[AcceptTransport], Awaitable[Transport]]
@@ -57,7 +48,7 @@ class Client:
         self._opened = False
         self._gone = False
         self._error: NetworkError | None = None
-        self.remote = Remote(self)
+        self.remote = Remote(self.start_call)
 
     def __repr__(self) -> str:
         return f"<Client, {self.state}>"
@@ -157,161 +148,18 @@ class Client:
 
     # --- calls -----------------------------------------------------------------------------------
 
-    # Any: arguments of every type travel; what comes back only an annotation can say.
-    def start_call(
-        self,
-        name: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        options: Options,
-        signature: Signature | None,
-    ) -> Call[Any]:
-        """Start a call and return its handle.
+    def start_call(self, name: str, *details: Any) -> Call[Any]:
+        """Start a call of the other side's function; ``details`` are those of :func:`start_call`.
 
-        Raises:
-            InvalidArgument: an argument cannot travel.
-            LocalProtocolError: the client is not entered.
-            NetworkError: the connection is lost.
-            ResourceExhausted: too many calls are waiting, or the arguments are too large.
+        (Any: arguments of every type travel; what comes back only an annotation can say.)
         """
         driver = self._driver
         if driver is None or not self._opened:
             raise LocalProtocolError(
                 f"{name}() was called before the client was connected; use 'async with connect(…) as remote'."
             )
-        connection = driver.connection
-        if connection.state is not ConnectionState.OPEN:
+        if driver.connection.state is not ConnectionState.OPEN:
             raise self._error or NetworkError(
                 f"{name}() was called after the connection had ended; connect again."
             )
-        payload, sources = encode([args, kwargs], f"{name}()", arguments=True)
-        if sources:
-            raise LocalProtocolError(f"{name}(): iterators as arguments are not supported yet.")
-        now = driver.backend.now()
-        lifetime = None if options.timeout is None else now + options.timeout
-        deadline = driver.backend.deadline()
-        # In a cancelled scope it is −inf: a call from a clean-up has no deadline.
-        ambient = None if math.isinf(deadline) else deadline
-        result: Converter | None = None
-        if signature is not None and not signature.result.identity:
-            result = signature.result
-        state = OutgoingCall(driver, name, result)
-        call = connection.call(
-            name,
-            payload,
-            deadline=ambient,
-            lifetime=lifetime,
-            metadata=dict(options.headers) if options.headers else None,
-            now=now,
-        )
-        call.app = state
-        state.core = call
-        driver.schedule()
-        return Call(state)
-
-
-@final
-class Options:
-    """What :func:`with_options` sets for one call."""
-
-    __slots__ = ("headers", "timeout")
-
-    def __init__(self, timeout: float | None = None, headers: Mapping[str, str] | None = None) -> None:
-        self.timeout = timeout
-        self.headers = headers
-
-
-PLAIN = Options()
-
-
-@final
-class AnyFunction:
-    """A function of the other side by its name; further names after dots."""
-
-    __slots__ = ("_client", "_name", "_options", "_signature")
-
-    def __init__(
-        self, client: Client, name: str, options: Options = PLAIN, signature: Signature | None = None
-    ) -> None:
-        self._client = client
-        self._name = name
-        self._options = options
-        self._signature = signature
-
-    def __repr__(self) -> str:
-        return f"<remote function {self._name}>"
-
-    # Any: only annotations know the types; remote[function] has them.
-    def __call__(self, *args: Any, **kwargs: Any) -> Call[Any]:
-        """Start the call, at once."""
-        return self._client.start_call(self._name, args, kwargs, self._options, self._signature)
-
-    def __getattr__(self, name: str) -> AnyFunction:
-        if name.startswith("_"):
-            raise AttributeError(f"{name!r}: names that begin with '_' are not remote; use remote[{name!r}].")
-        return AnyFunction(self._client, f"{self._name}.{name}", self._options)
-
-    def with_options(self, options: Options) -> AnyFunction:
-        """The same function with options for its calls."""
-        return AnyFunction(self._client, self._name, options, self._signature)
-
-
-@final
-class Remote:
-    """The other side's functions: ``remote.NAME(…)``, ``remote["any.name"](…)``, ``remote[function](…)``."""
-
-    __slots__ = ("_client",)
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def __repr__(self) -> str:
-        return f"<Remote of {self._client!r}>"
-
-    def __getattr__(self, name: str) -> AnyFunction:
-        if name.startswith("_"):
-            raise AttributeError(f"{name!r}: names that begin with '_' are not remote; use remote[{name!r}].")
-        return AnyFunction(self._client, name)
-
-    @overload
-    def __getitem__(self, name: str) -> AnyFunction: ...
-    @overload
-    def __getitem__(
-        self, name: Callable[P, AsyncGenerator[Y, Any]]
-    ) -> Callable[P, Call[RemoteIterator[Y]]]: ...
-    @overload
-    def __getitem__(self, name: Callable[P, AsyncIterator[Y]]) -> Callable[P, Call[RemoteIterator[Y]]]: ...
-    @overload
-    def __getitem__(self, name: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Call[R]]: ...
-    @overload
-    def __getitem__(self, name: Callable[P, R]) -> Callable[P, Call[R]]: ...
-    # Any: the implementation behind the overloads, which are typed.
-    def __getitem__(self, name: Any) -> Any:
-        """A function by any name, or by the server's own function: then fully typed and converted."""
-        if isinstance(name, str):
-            return AnyFunction(self._client, name)
-        known = name_of(name)
-        return AnyFunction(self._client, known, PLAIN, Signature(name, known))
-
-
-def with_options(
-    function: Callable[P, R], *, timeout: float | None = None, headers: Mapping[str, str] | None = None
-) -> Callable[P, R]:
-    """``function`` with options for its calls: ``with_options(remote.on_load, timeout=2.0)(…)``.
-
-    Args:
-        function: a function of a remote.
-        timeout: seconds for the whole call, until it is over; then DeadlineExceeded.
-        headers: the call's own headers, ``context.metadata`` there.
-
-    Raises:
-        TypeError: ``function`` is not one of a remote.
-        ValueError: ``timeout`` is not positive.
-    """
-    if not isinstance(function, AnyFunction):
-        raise TypeError(
-            f"with_options() takes a function of a remote, such as remote.on_load, not {function!r}."
-        )
-    if timeout is not None and not timeout > 0:
-        raise ValueError(f"timeout={timeout!r} leaves no time; give seconds above zero, or None.")
-    return cast("Callable[P, R]", function.with_options(Options(timeout, headers)))
+        return start_call(driver, name, *details)

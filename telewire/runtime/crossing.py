@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Final
 
 from telewire.errors import ErrorCode
+from telewire.runtime.function import FunctionSource, is_function, open_function
 from telewire.runtime.iterator import open_iterator
 from telewire.runtime.producer import IteratorSource
+from telewire.runtime.promise import PromiseSource, open_promise
 from telewire.wire.frames import Kind
 
 if TYPE_CHECKING:
@@ -18,15 +20,28 @@ if TYPE_CHECKING:
 __all__ = ["open_handle", "source_of"]
 
 
-def source_of(obj: object) -> Source | None:
-    """The source that ``obj`` is sent as; None where it is data."""
+def source_of(obj: object, driver: Driver) -> Source | None:
+    """The source that ``obj`` is sent as on this connection; None where it is data."""
     if isinstance(obj, AsyncIterator):
         return IteratorSource(obj)
+    if is_function(obj):
+        return FunctionSource(driver, obj)  # type: ignore[arg-type]  # it is callable
+    if isinstance(obj, Awaitable):
+        return PromiseSource(obj)
     return None
 
 
+_OPENERS: Final[dict[Kind, Callable[[Driver, Stream], object]]] = {
+    Kind.ITEMS: open_iterator,
+    Kind.PROMISE: open_promise,
+    Kind.FUNCTION: open_function,
+}
+
+
 def open_handle(driver: Driver, stream: Stream) -> object:
-    """The handle of a stream that has arrived; one of a kind we do not know is stopped."""
-    if stream.kind is not Kind.ITEMS:
+    """The handle of a stream that has arrived; one of a kind that is not known is stopped."""
+    opener = _OPENERS.get(stream.kind)
+    if opener is None:
         driver.give_up((stream,), ErrorCode.UNSUPPORTED)
-    return open_iterator(driver, stream)
+        return None
+    return opener(driver, stream)

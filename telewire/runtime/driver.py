@@ -15,6 +15,7 @@ from telewire.core.connection import Connection
 from telewire.core.states import ConnectionState
 from telewire.core.streams import Call, Stream
 from telewire.errors import ErrorCode, NetworkError
+from telewire.runtime.exports import Exports
 from telewire.runtime.failures import received_error
 
 if TYPE_CHECKING:
@@ -72,6 +73,13 @@ class StreamEnd:
     def unblocked(self) -> None:
         """There is credit again."""
 
+    def called(self, driver: Driver, event: events.CallReceived) -> None:
+        """The peer calls it: a function or channel of ours. By default it is none that we know."""
+        driver.give_up(event.declared)
+        driver.connection.reject(event.call, ErrorCode.REFERENCE_RELEASED)
+        driver.connection.finish(event.call)
+        driver.schedule()
+
     def dropped(self) -> None:
         """The handle is gone, or the loop that owned it: the stream is stopped next."""
 
@@ -102,6 +110,7 @@ class Driver:
         self.transport = transport
         self.host = host
         self.bodies: set[CallEnd] = set()
+        self.exports = Exports()
         self._flushing = False
         self._dispatching = False
         self._pending: deque[events.Event] = deque()
@@ -227,7 +236,10 @@ class Driver:
         if isinstance(event, events.ItemsReceived):
             self._end_of(event.stream).items(event.count, event.payload)
         elif isinstance(event, events.CallReceived):
-            self.host.called(self, event)
+            if isinstance(event.target, str):
+                self.host.called(self, event)
+            else:
+                self._end_of(event.target).called(self, event)
         elif isinstance(event, events.CallResolved):
             self._call_of(event.call).resolved(event.payload, event.declared)
         elif isinstance(event, events.CallOver):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 import anyio
 
 from telewire.core.events import CallReceived
 from telewire.errors import Abort, DeadlineExceeded, ErrorCode, InvalidArgument, RemoteProtocolError
-from telewire.runtime.context import CloseCallbacks, Context, enter_context
+from telewire.runtime.context import CloseCallbacks, Context, ContextHolder, enter_context
 from telewire.runtime.driver import CallEnd
 from telewire.runtime.failures import close_reason, failure_of, log_bug
 from telewire.runtime.payloads import decode, encode
@@ -23,12 +23,25 @@ from telewire.wire.values import Reference, encode_value
 if TYPE_CHECKING:
     from telewire.runtime.backend import Task, Timer
     from telewire.runtime.driver import Driver
-    from telewire.runtime.service import Function, Service
+    from telewire.runtime.service import Function
+    from telewire.runtime.transport import Request
 
 __all__ = ["IncomingCall"]
 
 
 FIRST_REFERENCE: Final = encode_value(Reference(0))
+
+
+class Serving(Protocol):
+    """What surrounds a call: a service, or nothing much for a passed function."""
+
+    @property
+    def provider(self) -> Callable[[Request], Any] | None:
+        """Gives the state of each call, sync or async. (Any: whatever the application made it.)"""
+
+    # Any: contexts of every provider.
+    def report(self, error: Exception, context: Context[Any]) -> None:
+        """Take a bug of user code."""
 
 
 @final
@@ -52,13 +65,20 @@ class IncomingCall(CallEnd):
     _answered: bool = False
 
     def __init__(
-        self, driver: Driver, service: Service[Any], function: Function, event: CallReceived
+        self,
+        driver: Driver,
+        service: Serving,
+        function: Function,
+        event: CallReceived,
+        holder: ContextHolder | None = None,
     ) -> None:
         self.driver = driver
         self._service = service
         self._function = function
         self._event = event
         self._core = event.call
+        # Code of a passed function finds the context of the call that passed it.
+        self._holder = holder
         self._deadline = event.deadline
         if event.lifetime is not None and (event.deadline is None or event.lifetime < event.deadline):
             self._deadline = event.lifetime
@@ -99,9 +119,9 @@ class IncomingCall(CallEnd):
                 self._callbacks.close(reason)
 
     @property
-    def holder(self) -> IncomingCall:
-        """Itself: code of the call finds its context."""
-        return self
+    def holder(self) -> ContextHolder:
+        """What code of the call finds as its context."""
+        return self if self._holder is None else self._holder
 
     # --- from the driver -------------------------------------------------------------------------
 
@@ -165,7 +185,7 @@ class IncomingCall(CallEnd):
 
     async def _run(self) -> None:
         self._started = True
-        enter_context(self)
+        enter_context(self.holder)
         self._body_running = True
         try:
             if self._stop_code is not None:
@@ -252,7 +272,7 @@ class IncomingCall(CallEnd):
                 main = None
                 if not function.signature.result.identity:
                     function.signature.result.check(result, place)
-                payload, sources = encode(result, place)
+                payload, sources = encode(result, place, self.driver)
         except InvalidArgument as error:
             self._fail(error)
             return

@@ -6,7 +6,6 @@ stream. Encoding is all or nothing: where it fails, no source has been started.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, final
 
@@ -29,9 +28,12 @@ NO_SOURCES: Final[tuple[Source, ...]] = ()
 class _Sources:
     """Collects the sources of one payload while it is encoded."""
 
-    __slots__ = ("found", "numbers")
+    __slots__ = ("driver", "found", "kept", "numbers")
 
-    def __init__(self) -> None:
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        # By id: what stands here keeps the id from being given to another object meanwhile.
+        self.kept: list[object] = []
         self.found: list[Source] = []
         self.numbers: dict[int, int] = {}
 
@@ -40,24 +42,37 @@ class _Sources:
         # Here, because sources themselves encode what they send.
         from telewire.runtime.crossing import source_of
 
-        if id(obj) in self.numbers:
-            raise ValueEncodeError("The same iterator stands twice in one value; pass it once.")
-        source = source_of(obj)
+        known = self.numbers.get(id(obj))
+        if known is not None:
+            if not self.found[known].repeatable:
+                raise ValueEncodeError(
+                    f"The same {type(obj).__name__} stands twice in one value; pass it once."
+                )
+            return Reference(known)
+        source = source_of(obj, self.driver)
         if source is not None:
-            self.numbers[id(obj)] = len(self.found)
-            self.found.append(source)
-            return Reference(len(self.found) - 1)
-        if inspect.isasyncgenfunction(obj) or inspect.iscoroutinefunction(obj):
-            raise ValueEncodeError(
-                f"The function {obj.__qualname__!r} cannot travel; call it and pass what it returns."
-            )
+            self.kept.append(obj)
+            index = self.numbers[id(obj)] = self._add(source)
+            return Reference(index)
         try:
             return to_wire(obj)
         except TypeError as error:
             raise ValueEncodeError(str(error)) from None
 
 
-def encode(value: object, place: str, *, arguments: bool = False) -> tuple[bytes, Sequence[Source]]:
+    def _add(self, source: Source) -> int:
+        """The index of a source; the same function is declared once, though its methods differ in id."""
+        if source.number is not None and source.repeatable:
+            for index, other in enumerate(self.found):
+                if other.number == source.number:
+                    return index
+        self.found.append(source)
+        return len(self.found) - 1
+
+
+def encode(
+    value: object, place: str, driver: Driver, *, arguments: bool = False
+) -> tuple[bytes, Sequence[Source]]:
     """Encode a value; returns its bytes and its sources, in the order of their references.
 
     ``arguments`` says that it is the list of positional and the map of named arguments of a call.
@@ -69,7 +84,7 @@ def encode(value: object, place: str, *, arguments: bool = False) -> tuple[bytes
     small = encode_small(value)
     if small is not None:
         return small, NO_SOURCES
-    sources = _Sources()
+    sources = _Sources(driver)
     try:
         return encode_value(value, sources.replace), sources.found or NO_SOURCES
     except ValueEncodeError as error:

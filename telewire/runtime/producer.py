@@ -214,7 +214,7 @@ class Producer(StreamEnd):
     def _send(self, item: object) -> None:
         if self._converter is not None:
             self._converter.check(item, self._place)
-        payload, sources = encode(item, self._place)
+        payload, sources = encode(item, self._place, self._driver)
         if sources:
             declared = self._driver.connection.send_item(self._stream, payload, declarations(sources))
             start_sources(self._owner, sources, declared, self._place)
@@ -253,7 +253,7 @@ class Producer(StreamEnd):
 
     def _end_with(self, value: object) -> BaseException | None:
         try:
-            payload, sources = encode(value, f"{self._place} value")
+            payload, sources = encode(value, f"{self._place} value", self._driver)
             if sources:
                 raise LocalProtocolError(
                     "A generator's return value cannot hold an iterator; yield it as an item."

@@ -47,6 +47,8 @@ class Source(ABC):
     kind: ClassVar[Kind]
     number: int | None = None
     """The exporter's number, of functions and channels."""
+    repeatable: ClassVar[bool] = False
+    """Whether the same object may stand twice in one value."""
 
     @abstractmethod
     def start(self, owner: Owner, stream: Stream, place: str) -> None:

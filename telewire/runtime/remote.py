@@ -1,0 +1,188 @@
+"""Remote: the other side's functions by name, and how a call of one is started."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, cast, final, overload
+
+from telewire.core.streams import Stream
+from telewire.runtime.call import Call, OutgoingCall
+from telewire.runtime.iterator import RemoteIterator
+from telewire.runtime.payloads import encode
+from telewire.runtime.service import name_of
+from telewire.runtime.shapes import Converter
+from telewire.runtime.signatures import Signature
+from telewire.runtime.sources import declarations, start_sources
+
+if TYPE_CHECKING:
+    from telewire.runtime.driver import Driver
+
+__all__ = ["AnyFunction", "Options", "Remote", "StartCall", "start_call", "with_options"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Y = TypeVar("Y")
+
+# Any: arguments of every type travel; what comes back only an annotation can say.
+StartCall: TypeAlias = Callable[..., Call[Any]]
+"""Starts a call: name, args, kwargs, options and, where it is known, signature."""
+
+
+@final
+class Options:
+    """What :func:`with_options` sets for one call."""
+
+    __slots__ = ("headers", "timeout")
+
+    def __init__(self, timeout: float | None = None, headers: Mapping[str, str] | None = None) -> None:
+        self.timeout = timeout
+        self.headers = headers
+
+
+PLAIN = Options()
+
+
+# Any: arguments of every type travel; what comes back only an annotation can say.
+def start_call(
+    driver: Driver,
+    target: str | Stream,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    options: Options = PLAIN,
+    signature: Signature | None = None,
+    *,
+    result: Converter | None = None,
+) -> Call[Any]:
+    """Start a call and return its handle.
+
+    ``target`` is a name, or a function or channel of the other side. The result is converted by
+    ``signature`` or ``result``, where there is one.
+
+    Raises:
+        InvalidArgument: an argument cannot travel.
+        ResourceExhausted: too many calls are waiting, or the arguments are too large.
+        LocalProtocolError: the conversation is not open.
+    """
+    name = target if isinstance(target, str) else "function"
+    payload, sources = encode([args, kwargs], f"{name}()", driver, arguments=True)
+    now = driver.backend.now()
+    lifetime = None if options.timeout is None else now + options.timeout
+    deadline = driver.backend.deadline()
+    if signature is not None and not signature.result.identity:
+        result = signature.result
+    state = OutgoingCall(driver, name, result)
+    try:
+        call = driver.connection.call(
+            target,
+            payload,
+            declarations(sources) if sources else (),
+            # In a cancelled scope it is −inf: a call from a clean-up has no deadline.
+            deadline=None if math.isinf(deadline) else deadline,
+            lifetime=lifetime,
+            metadata=dict(options.headers) if options.headers else None,
+            now=now,
+        )
+    except BaseException:
+        for source in sources:
+            source.discard()
+        raise
+    call.app = state
+    state.core = call
+    if sources:
+        start_sources(state, sources, call.declared, f"{name}() argument")
+    driver.schedule()
+    return Call(state)
+
+
+@final
+class AnyFunction:
+    """A function of the other side by its name; further names after dots."""
+
+    __slots__ = ("_name", "_options", "_signature", "_start")
+
+    def __init__(
+        self, start: StartCall, name: str, options: Options = PLAIN, signature: Signature | None = None
+    ) -> None:
+        self._start = start
+        self._name = name
+        self._options = options
+        self._signature = signature
+
+    def __repr__(self) -> str:
+        return f"<remote function {self._name}>"
+
+    # Any: only annotations know the types; remote[function] has them.
+    def __call__(self, *args: Any, **kwargs: Any) -> Call[Any]:
+        """Start the call, at once."""
+        return self._start(self._name, args, kwargs, self._options, self._signature)
+
+    def __getattr__(self, name: str) -> AnyFunction:
+        if name.startswith("_"):
+            raise AttributeError(f"{name!r}: names that begin with '_' are not remote; use remote[{name!r}].")
+        return AnyFunction(self._start, f"{self._name}.{name}", self._options)
+
+    def with_options(self, options: Options) -> AnyFunction:
+        """The same function with options for its calls."""
+        return AnyFunction(self._start, self._name, options, self._signature)
+
+
+@final
+class Remote:
+    """The other side's functions: ``remote.NAME(…)``, ``remote["any.name"](…)``, ``remote[function](…)``."""
+
+    __slots__ = ("_start",)
+
+    def __init__(self, start: StartCall) -> None:
+        self._start = start
+
+    def __repr__(self) -> str:
+        return "<Remote>"
+
+    def __getattr__(self, name: str) -> AnyFunction:
+        if name.startswith("_"):
+            raise AttributeError(f"{name!r}: names that begin with '_' are not remote; use remote[{name!r}].")
+        return AnyFunction(self._start, name)
+
+    @overload
+    def __getitem__(self, name: str) -> AnyFunction: ...
+    @overload
+    def __getitem__(
+        self, name: Callable[P, AsyncGenerator[Y, Any]]
+    ) -> Callable[P, Call[RemoteIterator[Y]]]: ...
+    @overload
+    def __getitem__(self, name: Callable[P, AsyncIterator[Y]]) -> Callable[P, Call[RemoteIterator[Y]]]: ...
+    @overload
+    def __getitem__(self, name: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Call[R]]: ...
+    @overload
+    def __getitem__(self, name: Callable[P, R]) -> Callable[P, Call[R]]: ...
+    # Any: the implementation behind the overloads, which are typed.
+    def __getitem__(self, name: Any) -> Any:
+        """A function by any name, or by the server's own function: then fully typed and converted."""
+        if isinstance(name, str):
+            return AnyFunction(self._start, name)
+        known = name_of(name)
+        return AnyFunction(self._start, known, PLAIN, Signature(name, known))
+
+
+def with_options(
+    function: Callable[P, R], *, timeout: float | None = None, headers: Mapping[str, str] | None = None
+) -> Callable[P, R]:
+    """``function`` with options for its calls: ``with_options(remote.on_load, timeout=2.0)(…)``.
+
+    Args:
+        function: a function of a remote.
+        timeout: seconds for the whole call, until it is over; then DeadlineExceeded.
+        headers: the call's own headers, ``context.metadata`` there.
+
+    Raises:
+        TypeError: ``function`` is not one of a remote.
+        ValueError: ``timeout`` is not positive.
+    """
+    if not isinstance(function, AnyFunction):
+        raise TypeError(
+            f"with_options() takes a function of a remote, such as remote.on_load, not {function!r}."
+        )
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout={timeout!r} leaves no time; give seconds above zero, or None.")
+    return cast("Callable[P, R]", function.with_options(Options(timeout, headers)))
