@@ -222,7 +222,8 @@ class Answering(Calling):
             self._over(call, code, payload)
             return
         call.settled = here is not None
-        self._events.append(CallStopped(call, code, payload))
+        if call.body:
+            self._events.append(CallStopped(call, code, payload))
         if before is IncomingState.ANSWERING:
             self._drop_queued(call)
             self._answer_here(call, here or ErrorCode.STOPPED)
