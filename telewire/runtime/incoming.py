@@ -82,6 +82,8 @@ class IncomingCall(CallEnd):
         self._deadline = event.deadline
         if event.lifetime is not None and (event.deadline is None or event.lifetime < event.deadline):
             self._deadline = event.lifetime
+        # At once, not when the body begins: what the streams bring may be in the same batch.
+        self._handles = driver.make_handles(event.declared) if event.declared else None
         event.call.app = self
         # The loop refers to tasks weakly; the driver keeps the call until its body has ended.
         driver.bodies.add(self)
@@ -239,7 +241,9 @@ class IncomingCall(CallEnd):
     def _arguments(self) -> tuple[list[object], dict[str, object]] | None:
         """Decode and convert the arguments; None where the call was refused."""
         try:
-            value = decode(self.driver, self._event.payload, self._event.declared)
+            value = decode(self.driver, self._event.payload, self._event.declared, self._handles)
+            # The arguments hold them from here on, as long as user code holds the arguments.
+            self._handles = None
         except RemoteProtocolError:
             self._answer_error(ErrorCode.MALFORMED_VALUE, b"")
             return None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, final
 from telewire.core.streams import Stream
 from telewire.errors import InvalidArgument
 from telewire.runtime.outgoing import to_wire
+from telewire.wire.frames import Kind
 from telewire.wire.quick import encode_small
 from telewire.wire.values import Reference, ValueEncodeError, decode_value, encode_value
 
@@ -97,17 +98,22 @@ def encode(
     raise InvalidArgument(message)
 
 
-def decode(driver: Driver, payload: bytes, declared: tuple[Stream, ...]) -> object:
-    """Decode a value; the streams that it introduces become handles.
+def decode(
+    driver: Driver, payload: bytes, declared: tuple[Stream, ...], handles: Sequence[object] | None = None
+) -> object:
+    """Decode a value; the streams that it introduces become handles, or are those in ``handles``.
 
     Raises:
         RemoteProtocolError: it does not decode. What it introduced has been stopped.
     """
     if not declared:
         return decode_value(payload)
-    handles = driver.make_handles(declared)
+    if handles is None:
+        handles = driver.make_handles(declared)
     try:
-        return decode_value(payload, handles)
+        return decode_value(
+            payload, handles, repeatable=lambda index: declared[index].kind in (Kind.PROMISE, Kind.FUNCTION)
+        )
     except BaseException:
         driver.give_up(declared)
         raise
