@@ -95,16 +95,20 @@ class Answering(Calling):
         target = call.target
         if isinstance(target, str):
             self._start_call(call, frame, payload, declared)
+            self._tell_refused(declared)
             return
         queue = self._starting.get(target)
         if call.receive is None:
             if queue is None and not self._unknown(target):
                 self._start_call(call, frame, payload, declared)
+                self._tell_refused(declared)
                 return
             if queue is None:
                 queue = self._starting[target] = deque()
             queue.append(call)
         call.waiting = Waiting(frame, payload, declared)
+        # Behind its start, as all that its streams will say until then.
+        self._tell_refused(declared)
         self._start_those_ready([target])
 
     @staticmethod
@@ -145,8 +149,6 @@ class Answering(Calling):
         self._events.append(
             CallReceived(call, call.target, payload, declared, metadata, call.deadline, call.lifetime)
         )
-        if declared:
-            self._tell_refused(declared)
 
     # --- refusing --------------------------------------------------------------------------------
 

@@ -356,6 +356,15 @@ def test_streams_that_are_refused_with_a_waiting_call_are_told_once() -> None:
     assert names(events) == ["CallReceived", "CallReceived", "StreamReset"]
 
 
+@pytest.mark.parametrize("kind", [K.FUNCTION, K.PROMISE])
+def test_a_stream_that_ends_before_its_call_starts_is_told_once(kind: K) -> None:
+    peer, reference = with_reference()
+    peer.say(f.Call(1, reference, 1, 2, b"x"))
+    declaration = f.Declaration(3, kind, 5 if kind is K.FUNCTION else None)
+    peer.say(f.Call(2, reference, 0, 0, b"", (declaration,)), f.Reset(3, C.ABORTED))
+    assert names(peer.say(f.Fragment(1, 0, b"x"))) == ["CallReceived", "CallReceived", "StreamReset"]
+
+
 def test_a_lost_connection_while_calls_wait_for_each_other() -> None:
     peer, reference = with_reference()
     peer.say(f.Call(1, reference, 1, 2, b"x"))
