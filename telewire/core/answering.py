@@ -12,18 +12,20 @@ from typing import Final
 
 from telewire.core.calling import Calling
 from telewire.core.events import CallReceived, CallStopped
-from telewire.core.halves import MILLISECONDS, MORE, LoneFrame, Outgoing, ReceiveHalf
+from telewire.core.halves import MORE, ReceiveHalf
 from telewire.core.life import CallTimer
+from telewire.core.lone import MILLISECONDS
 from telewire.core.states import HalfState, IncomingInput, IncomingState
 from telewire.core.streams import Call, Stream, Waiting
 from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.limits import Limits
 from telewire.wire import frames as wire
-from telewire.wire.frames import KEY_DEADLINE, KEY_LIFETIME, KEY_METADATA, FrameType, Kind
+from telewire.wire.frames import KEY_DEADLINE, KEY_LIFETIME, KEY_METADATA, Kind
 
 __all__ = ["NEVER", "Answering"]
 
 NEVER: Final = 1 << 53
+_RECEIVED: Final = IncomingInput.RECEIVED
 
 
 class Answering(Calling):
@@ -38,7 +40,8 @@ class Answering(Calling):
 
     def _receive_call(self, frame: wire.Call, target: str | Stream | None) -> None:
         """A call; ``target`` is None where what it calls is over."""
-        self._accept_number(frame.stream)
+        if not self._peer_numbers.accept(frame.stream):
+            self._misnumbered(frame.stream)
         if isinstance(target, Stream) and target.kind is not Kind.CHANNEL and not self._exported(target):
             raise RemoteProtocolError(f"Stream {target.name} cannot be called.", ErrorCode.INVALID_STATE)
         call = Call(False, "" if target is None else target, frame.stream)
@@ -57,7 +60,10 @@ class Answering(Calling):
             call.deadline = self._arm(call, extensions.get(KEY_DEADLINE), False)
             call.lifetime = self._arm(call, extensions.get(KEY_LIFETIME), True)
         if not frame.flags & MORE and frame.size <= self.limits.stream_window:
-            self._complete_call(call, frame, frame.payload, frame.declarations)
+            if isinstance(target, str) and not frame.declarations:
+                self._start_call(call, frame, frame.payload, ())
+            else:
+                self._complete_call(call, frame, frame.payload, frame.declarations)
             return
         half = call.receive = ReceiveHalf(call, self.limits)
         # A whole frame here is larger than its credit, which is refused.
@@ -140,7 +146,7 @@ class Answering(Calling):
         return [target for target in self._starting if target.call is call]
 
     def _start_call(self, call: Call, frame: wire.Call, payload: bytes, declared: tuple[Stream, ...]) -> None:
-        call.move_incoming(IncomingInput.RECEIVED)
+        call.move_incoming(_RECEIVED)
         call.body = True
         metadata: dict[str, str] | None = None
         if frame.extensions is not None:
@@ -232,8 +238,9 @@ class Answering(Calling):
 
     def _answer_here(self, call: Call, code: ErrorCode) -> None:
         """Answer a call of the peer's with an error of this side."""
-        call.lone = LoneFrame(call, Outgoing(FrameType.ERROR, b"", code=code))
-        self._scheduler.add(call.lone)
+        call.lone = b""
+        call.code = code
+        self._scheduler.add(call)
 
 
 def listening(target: Stream) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NoReturn
 
 from telewire.core.events import CallRejected, CallResolved, StreamReset, StreamStopped
 from telewire.core.halves import MORE, ReceiveHalf
@@ -17,6 +17,8 @@ from telewire.wire.frames import Extensions, Kind
 __all__ = ["Calling"]
 
 UNLIMITED: Final = (1 << 53) - 1
+_SENT: Final = OutgoingState.SENT
+_RESULT_RECEIVED: Final = OutgoingInput.RESULT_RECEIVED
 
 
 class Calling(Life):
@@ -28,12 +30,11 @@ class Calling(Life):
 
     # --- streams that a payload introduces -------------------------------------------------------
 
-    def _accept_number(self, number: int) -> None:
-        if not self._peer_numbers.accept(number):
-            raise RemoteProtocolError(
-                f"Stream number {number} was opened out of order; {self._peer_numbers.next} is the next one.",
-                ErrorCode.INVALID_STATE,
-            )
+    def _misnumbered(self, number: int) -> NoReturn:
+        raise RemoteProtocolError(
+            f"Stream number {number} was opened out of order; {self._peer_numbers.next} is the next one.",
+            ErrorCode.INVALID_STATE,
+        )
 
     def _accept_streams(
         self, declarations: tuple[wire.Declaration, ...], call: Call | None
@@ -43,7 +44,8 @@ class Calling(Life):
             return ()
         streams: list[Stream] = []
         for declaration in declarations:
-            self._accept_number(declaration.stream)
+            if not self._peer_numbers.accept(declaration.stream):
+                self._misnumbered(declaration.stream)
             stream = Stream(declaration.kind, False, call, declaration.number, declaration.stream)
             streams.append(stream)
             if call is None:
@@ -93,6 +95,21 @@ class Calling(Life):
 
     def _receive_answer_frame(self, call: Call, frame: wire.End | wire.Error | wire.Item) -> None:
         """The first frame of an answer; most answers are whole in it and need no half."""
+        if (
+            call.outgoing is _SENT
+            and type(frame) is wire.End
+            and frame.size <= self.limits.stream_window
+            and frame.size <= self.limits.message_bytes
+            and call.receive is None
+            and not (frame.flags or frame.declarations or frame.extensions)
+        ):
+            # Nearly all answers are this one: all that is asked below holds of it, and is asked once.
+            call.move_outgoing(_RESULT_RECEIVED)
+            self._events.append(CallResolved(call, frame.payload, ()))
+            if call.send is not None:
+                self._drop_queued(call)
+            self._drain(call)
+            return
         if not call.opened_here or isinstance(frame, wire.Item):
             raise RemoteProtocolError(
                 f"Call {call.name} carries no such frame this way.", ErrorCode.INVALID_STATE

@@ -7,6 +7,7 @@ has changed nothing (TW-ERR-013, TW-LIM-002).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 from telewire.core.answering import listening
@@ -47,28 +48,30 @@ class Checks(Receiving):
                 "wait for HelloReceived, or make a new connection."
             )
 
-    def _check_target(self, target: str | Stream) -> None:
+    def _check_target(self, target: str | Stream) -> int:
+        """Whether it can be called; returns the bytes that its name takes."""
         if self._numbers.next >= self._numbers.calls_below:
             raise LocalProtocolError(
                 "The peer goes away and accepts no further calls; make a new connection.",
                 ErrorCode.GOING_AWAY,
             )
-        if not isinstance(target, Stream):
-            size = _text_bytes(target, "The function name")
+        if isinstance(target, str):
+            size = _name_bytes(target)
             if size > self.peer_limits.name_bytes:
                 raise LocalProtocolError(
                     f"The function name {target[:40]!r}… takes {size} bytes; "
                     f"the peer allows {self.peer_limits.name_bytes}."
                 )
-            return
+            return size
         callable_here = target.kind is Kind.CHANNEL or (
             target.kind is Kind.FUNCTION and not target.opened_here
         )
         if not callable_here or target.retired or not listening(target):
             raise LocalProtocolError(f"{target!r} cannot be called: it is no open function of the peer's.")
+        return 0
 
-    def _check_headers(self, target: str | Stream, metadata: dict[str, str] | None, timed: bool) -> int:
-        """What the frame of a call takes besides its payload and declarations; 0 for next to nothing."""
+    def _check_headers(self, metadata: dict[str, str] | None, timed: bool) -> int:
+        """What the headers of a call take in its frame."""
         size = (MAP_BYTES if timed or metadata else 0) + (DEADLINES_BYTES if timed else 0)
         if metadata:
             size += len(encode_head(MAP, len(metadata)))
@@ -80,7 +83,7 @@ class Checks(Receiving):
             raise ResourceExhausted(
                 f"The call's headers take {size} bytes; the peer takes {self.peer_limits.metadata_bytes}."
             )
-        return size + len(target.encode()) if isinstance(target, str) else size
+        return size
 
     def _overhead(self, declare: Sequence[Declare], headers: int = 0) -> int:
         """What the frames of a payload hold besides it, where that needs to be known."""
@@ -95,7 +98,7 @@ class Checks(Receiving):
             )
         if declare:
             self._check_declarations(declare)
-        if self._overhead(declare, headers) >= limits.batch_bytes:
+        if (declare or headers) and self._overhead(declare, headers) >= limits.batch_bytes:
             raise ResourceExhausted(
                 f"{len(declare)} streams and {headers} bytes of headers do not fit into a batch of "
                 f"{limits.batch_bytes} bytes, which is all the peer takes."
@@ -155,6 +158,12 @@ class Checks(Receiving):
         if not half.writable:
             raise LocalProtocolError(f"{stream!r} has no credit left; wait for StreamUnblocked.")
         return half
+
+
+# Functions are few and called often, so are their names.
+@lru_cache(maxsize=1024)
+def _name_bytes(name: str) -> int:
+    return _text_bytes(name, "The function name")
 
 
 def _text_bytes(text: str, what: str) -> int:

@@ -6,11 +6,13 @@ The upper part of :class:`~telewire.core.connection.Connection`, without its inp
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from telewire.core.checks import Checks, Declare
-from telewire.core.halves import FRAME_BYTES, LoneFrame, Outgoing, SendHalf
+from telewire.core.halves import FRAME_BYTES, Outgoing, SendHalf
 from telewire.core.life import CallTimer
 from telewire.core.states import (
+    ConnectionState,
     HalfInput,
     HalfState,
     IncomingInput,
@@ -21,9 +23,13 @@ from telewire.core.states import (
 from telewire.core.streams import Call, Stream
 from telewire.errors import ErrorCode, LocalProtocolError, ResourceExhausted
 from telewire.wire.codec import encode_frame
-from telewire.wire.frames import KEY_METADATA, Extensions, FrameType, GoAway, Kind
+from telewire.wire.frames import KEY_METADATA, FrameType, GoAway, Kind
 
 __all__ = ["Commands", "Declare"]
+
+# A member costs as much as a call where it is looked up through its class (CPython 3.11).
+_OPEN: Final = ConnectionState.OPEN
+_ANSWER_COMMANDED: Final = IncomingInput.ANSWER_COMMANDED
 
 
 class Commands(Checks):
@@ -67,8 +73,9 @@ class Commands(Checks):
                 ``target`` cannot be called.
             ResourceExhausted: too many calls wait, or the payload or its streams pass a limit.
         """
-        self._need_open("call()")
-        self._check_target(target)
+        if self.state is not _OPEN:
+            self._need_open("call()")
+        name_bytes = self._check_target(target)
         if self._outgoing_calls >= self.peer_limits.open_calls and (
             len(self._waiting_calls) >= self.limits.queued_calls
         ):
@@ -76,26 +83,36 @@ class Commands(Checks):
                 f"{self._outgoing_calls} calls are open and {len(self._waiting_calls)} wait; "
                 "await some of them first."
             )
-        deadline, lifetime = _finite(deadline), _finite(lifetime)
-        times = None if deadline is None and lifetime is None else (deadline, lifetime)
-        headers = self._check_headers(target, metadata, times is not None)
+        # One that is infinite never comes; in a cancelled scope it lies in the infinite past.
+        if deadline is not None and deadline - deadline != 0:
+            deadline = None
+        if lifetime is not None and lifetime - lifetime != 0:
+            lifetime = None
+        timed = deadline is not None or lifetime is not None
+        headers = name_bytes
+        if timed or metadata:
+            headers += self._check_headers(metadata, timed)
         self._check_payload(payload, declare, headers)
-        extensions: Extensions | None = {KEY_METADATA: metadata} if metadata else None
         if now is not None:
             self._now = now
         call = Call(True, target)
         if declare:
             call.declared = self._declare(declare, call)
-        outgoing = Outgoing(
-            FrameType.CALL, payload, call.declared, target=target, extensions=extensions, times=times
-        )
-        self._queue_lone(call, outgoing, declare, headers)
+        if metadata:
+            call.extensions = {KEY_METADATA: metadata}
+        if timed:
+            self._set_times(call, deadline, lifetime)
+        if self._fits_lone(payload, declare, headers):
+            call.lone = payload
+        else:
+            times = (deadline, lifetime) if timed else None
+            outgoing = Outgoing(
+                FrameType.CALL, payload, call.declared, target=target, extensions=call.extensions, times=times
+            )
+            self._queue_large(call, outgoing, declare, headers)
         self._unsent[call] = None
-        self._mention(target, 1)
-        if deadline is not None:
-            self._timers.add(deadline, CallTimer(call, False))
-        if lifetime is not None:
-            self._timers.add(lifetime, CallTimer(call, True))
+        if not isinstance(target, str):
+            self._mention(target, 1)
         if self._outgoing_calls < self.peer_limits.open_calls:
             self._place(call)
         else:
@@ -134,7 +151,8 @@ class Commands(Checks):
         if not call.body:
             raise LocalProtocolError(f"{call!r} has no body to finish.")
         call.body = False
-        self._leave_place(call)
+        if call.over:
+            self._leave_place(call)
 
     # --- commands: streams -----------------------------------------------------------------------
 
@@ -313,18 +331,33 @@ class Commands(Checks):
             raise LocalProtocolError(f"{call!r} has already ended, or is not ours to end.")
         self._check_payload(payload, declare)
         declared = self._declare(declare, call) if declare else ()
-        self._queue_lone(call, Outgoing(type, payload, declared, code=code), declare, 0)
-        call.move_incoming(IncomingInput.ANSWER_COMMANDED)
+        if self._fits_lone(payload, declare, 0):
+            call.lone = payload
+            call.code = code
+        else:
+            self._queue_large(call, Outgoing(type, payload, declared, code=code), declare, 0)
+        call.move_incoming(_ANSWER_COMMANDED)
         self._wake_call(call)
         return declared
 
-    def _queue_lone(self, call: Call, outgoing: Outgoing, declare: Sequence[Declare], headers: int) -> None:
-        """Queue the one payload that a call's half carries: a small one needs no half."""
+    def _set_times(self, call: Call, deadline: float | None, lifetime: float | None) -> None:
+        """Bound the answer and the whole of a call of ours."""
+        call.deadline, call.lifetime = deadline, lifetime
+        if deadline is not None:
+            self._timers.add(deadline, CallTimer(call, False))
+        if lifetime is not None:
+            self._timers.add(lifetime, CallTimer(call, True))
+
+    def _fits_lone(self, payload: bytes, declare: Sequence[Declare], headers: int) -> bool:
+        """Whether the one payload that a call's half carries is small: then it needs no half."""
         limits = self.peer_limits
-        size = len(outgoing.payload)
-        if not declare and size <= limits.item_cost and FRAME_BYTES + headers + size <= limits.fragment_bytes:
-            call.lone = LoneFrame(call, outgoing)
-            return
+        size = len(payload)
+        return (
+            not declare and size <= limits.item_cost and FRAME_BYTES + headers + size <= limits.fragment_bytes
+        )
+
+    def _queue_large(self, call: Call, outgoing: Outgoing, declare: Sequence[Declare], headers: int) -> None:
+        """Queue the one payload that a call's half carries."""
         outgoing.overhead = self._overhead(declare, headers)
         call.send = SendHalf(call, self.peer_limits)
         call.send.queue(outgoing)
@@ -365,8 +398,3 @@ class Commands(Checks):
         else:
             self._stop_frame(stream, ErrorCode.NONE, b"")
         self._retire(stream)
-
-
-def _finite(when: float | None) -> float | None:
-    """A point in time, or None where it never comes or, in a cancelled scope, lies in the infinite past."""
-    return None if when is None or when - when != 0 else when

@@ -10,13 +10,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 from telewire.core.flow import Budget, ReceiveWindow, SendWindow
+from telewire.core.lone import with_times
 from telewire.core.states import HALF, HalfInput, HalfState
 from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.limits import Limits
 from telewire.wire.codec import encode_frame, items_payload
 from telewire.wire.frames import (
-    KEY_DEADLINE,
-    KEY_LIFETIME,
     Call,
     Chunk,
     Declaration,
@@ -32,16 +31,13 @@ from telewire.wire.frames import (
 )
 
 if TYPE_CHECKING:
-    from telewire.core import streams
     from telewire.core.ids import Numbers
     from telewire.core.streams import Stream
 
-__all__ = ["Arrival", "LoneFrame", "Outgoing", "ReceiveHalf", "SendHalf"]
+__all__ = ["Arrival", "Outgoing", "ReceiveHalf", "SendHalf"]
 
 MORE: Final = int(Flag.MORE)
 HEAD_BYTES: Final = 9
-MILLISECONDS: Final = 1000
-LONGEST_BUDGET: Final = (1 << 53) - 1
 
 # What may wait here of one half, besides what its credit says: a blocked transport must block the
 # producer too, whatever the peer has granted (TW-STR-066).
@@ -90,44 +86,7 @@ class Outgoing:
         """The extension map as it leaves: what is left of the times is counted from then."""
         if self.times is None:
             return self.extensions
-        extensions = dict(self.extensions or {})
-        for key, when in zip((KEY_DEADLINE, KEY_LIFETIME), self.times, strict=True):
-            if when is not None:
-                extensions[key] = max(0, min(int((when - now) * MILLISECONDS), LONGEST_BUDGET))
-        return extensions
-
-
-@final
-class LoneFrame:
-    """The one payload of a call's half where it is small: whole in one frame, and free of credit.
-
-    Most calls and answers are, and need no half. ``outgoing`` is None once it has left or was dropped.
-    """
-
-    __slots__ = ("call", "outgoing", "ready")
-
-    def __init__(self, call: streams.Call, outgoing: Outgoing) -> None:
-        self.call = call
-        self.outgoing: Outgoing | None = outgoing
-        self.ready = False
-
-    def emit(self, numbers: Numbers, now: float) -> bytes | None:
-        """The frame, encoded; None where it was dropped, or calls what the peer has not heard of."""
-        outgoing, call = self.outgoing, self.call
-        if outgoing is None:
-            return None
-        payload = outgoing.payload
-        if outgoing.type is FrameType.END:
-            return encode_frame(End(call.reference, 0, len(payload), payload))
-        if outgoing.type is FrameType.ERROR:
-            return encode_frame(Error(call.reference, outgoing.code, 0, len(payload), payload))
-        target = outgoing.target
-        if not isinstance(target, str) and target.number is None:
-            return None
-        call.number = call.reference = numbers.take()
-        extensions = outgoing.extensions_at(now)
-        called = target if isinstance(target, str) else target.reference
-        return encode_frame(Call(call.reference, called, 0, len(payload), payload, (), extensions))
+        return with_times(self.extensions, *self.times, now)
 
 
 @final

@@ -42,13 +42,15 @@ class Receiving(Answering):
         """Dispatch one frame of an open conversation, the most frequent first."""
         if isinstance(frame, wire.Items):
             self._receive_items(frame)
-        elif isinstance(frame, (wire.End, wire.Error, wire.Item)):
+        elif isinstance(frame, wire.End):
             self._receive_payload(frame)
         elif isinstance(frame, wire.Call):
             target = frame.target if isinstance(frame.target, str) else self._find(frame.target)
             self._receive_call(frame, target)
         elif isinstance(frame, wire.Grant):
             self._receive_grant(frame)
+        elif isinstance(frame, (wire.Error, wire.Item)):
+            self._receive_payload(frame)
         elif isinstance(frame, wire.Chunk):
             self._receive_chunk(frame)
         elif isinstance(frame, wire.Fragment):

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, final
 
-from telewire.core.halves import LoneFrame, SendHalf
+from telewire.core.halves import SendHalf
+from telewire.core.lone import emit_lone
+from telewire.core.streams import Call
 from telewire.wire.codec import encode_frame
 from telewire.wire.frames import Grant
 
@@ -34,7 +36,7 @@ class Scheduler:
     def __init__(self) -> None:
         self.control: deque[bytes] = deque()
         self.grants: dict[ReceiveHalf, None] = {}
-        self.ring: deque[SendHalf | LoneFrame] = deque()
+        self.ring: deque[SendHalf | Call] = deque()
         self._control_spent = 0
 
     @property
@@ -59,8 +61,8 @@ class Scheduler:
         """Forget a queued grant: its half is finished."""
         self.grants.pop(half, None)
 
-    def add(self, half: SendHalf | LoneFrame) -> None:
-        """Put a half that has something to say into the ring."""
+    def add(self, half: SendHalf | Call) -> None:
+        """Put a half, or a call whose payload is small, into the ring: it has something to say."""
         if not half.ready:
             half.ready = True
             self.ring.append(half)
@@ -75,36 +77,34 @@ class Scheduler:
 
     def next_control(self) -> bytes | None:
         """The next frame ahead of data; None where there is none, or where it is data's turn."""
+        if not self.control and not self.grants:
+            return None
         if self._control_spent >= CONTROL_BYTES and self.ring:
             return None
         if self.grants:
             half = next(iter(self.grants))
             del self.grants[half]
             frame = encode_frame(Grant(half.stream.reference, half.window.limit))
-        elif self.control:
-            frame = self.control.popleft()
         else:
-            return None
+            frame = self.control.popleft()
         self._control_spent += len(frame)
         return frame
 
     def next_data(
         self, numbers: Numbers, now: float
-    ) -> tuple[SendHalf | LoneFrame, bytes, Outgoing | None] | None:
-        """The next data frame, whose it is, and the payload that it completes, if it does."""
+    ) -> tuple[SendHalf | Call, bytes, Outgoing | None] | None:
+        """The next data frame, whose it is, and the payload of a half that it completes, if it does."""
         self._control_spent = 0
         ring = self.ring
         while ring:
             half = ring[0]
-            if type(half) is LoneFrame:
+            if isinstance(half, Call):
                 ring.popleft()
                 half.ready = False
-                lone = half.emit(numbers, now)
+                lone = emit_lone(half, numbers, now)
                 if lone is None:
                     continue
-                done, half.outgoing = half.outgoing, None
-                return half, lone, done
-            assert isinstance(half, SendHalf)
+                return half, lone, None
             if half.deficit <= 0:
                 half.deficit += QUANTUM_BYTES
                 if half.deficit <= 0:

@@ -7,7 +7,7 @@ has left or arrived.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from telewire.core.states import (
     INCOMING_CALL,
@@ -21,11 +21,18 @@ from telewire.wire.frames import Declaration, Kind
 
 if TYPE_CHECKING:
     from telewire.core.events import Event
-    from telewire.core.halves import LoneFrame, ReceiveHalf, SendHalf
+    from telewire.core.halves import ReceiveHalf, SendHalf
     from telewire.core.ids import Numbers
     from telewire.wire import frames as wire
+    from telewire.wire.frames import Extensions
 
 __all__ = ["Call", "Stream", "Waiting"]
+
+# A member costs as much as a call where it is looked up through its class (CPython 3.11).
+_OVER_OUTGOING: Final = OutgoingState.OVER
+_OVER_INCOMING: Final = IncomingState.OVER
+_ANSWERED_OUTGOING: Final = OutgoingState.ANSWERED
+_ANSWERED_INCOMING: Final = IncomingState.ANSWERED
 
 
 class Stream:
@@ -103,11 +110,19 @@ class Call(Stream):
     refused: bool = False
     # What it was stopped with: the code and reason of its end.
     why: tuple[int, bytes] = (0, b"")
-    # A small payload of ours that waits or has left; a large one has a half.
-    lone: LoneFrame | None = None
+    # A small payload of ours, the arguments or the answer: whole in one frame and free of credit, so it
+    # needs no half. None before, and once nothing of it will leave. ``ready`` says that it stands in the
+    # scheduler's ring, ``code`` that it is an error.
+    lone: bytes | None = None
+    code: int = 0
+    ready: bool = False
+    extensions: Extensions | None = None
     deadline: float | None = None
     lifetime: float | None = None
     waiting: Waiting | None = None
+    # Nothing more will come of this call; the answer has arrived, or left. Kept with the state.
+    over: bool = False
+    answered: bool = False
 
     def __init__(self, opened_here: bool, target: str | Stream, number: int | None = None) -> None:
         self.opened_here = opened_here
@@ -117,26 +132,14 @@ class Call(Stream):
             self.number = number
             self.reference = number if opened_here else -1 - number
 
-    @property
-    def over(self) -> bool:
-        """Whether nothing more will come of this call."""
-        if self.opened_here:
-            return self.outgoing is OutgoingState.OVER
-        return self.incoming is IncomingState.OVER
-
-    @property
-    def answered(self) -> bool:
-        """Whether the answer has arrived, or left."""
-        if self.opened_here:
-            return self.outgoing is OutgoingState.ANSWERED
-        return self.incoming is IncomingState.ANSWERED
-
     def move_outgoing(self, signal: OutgoingInput) -> bool:
         """Take a step of the caller's table; false, unchanged, where it has no such row."""
         state = OUTGOING_CALL[self.outgoing].get(signal)
         if state is None:
             return False
         self.outgoing = state
+        self.over = state is _OVER_OUTGOING
+        self.answered = state is _ANSWERED_OUTGOING
         return True
 
     def move_incoming(self, signal: IncomingInput) -> bool:
@@ -145,6 +148,8 @@ class Call(Stream):
         if state is None:
             return False
         self.incoming = state
+        self.over = state is _OVER_INCOMING
+        self.answered = state is _ANSWERED_INCOMING
         return True
 
 

@@ -11,7 +11,7 @@ import cbor2
 from telewire.wire import frames as f
 from telewire.wire.heads import ARRAY, BYTES, MAP, UINT, encode_head, encode_int, encode_text
 
-__all__ = ["encode_batch", "encode_frame"]
+__all__ = ["encode_batch", "encode_call", "encode_end", "encode_frame"]
 
 _NULL: Final = b"\xf6"
 _LONGEST_FRAME: Final = 9  # CALL and ERROR with declarations and extensions have eight elements.
@@ -25,6 +25,7 @@ _START_CALL: Final = _STARTS[f.FrameType.CALL]
 _CALL: Final = _START_CALL[6]
 _SMALL_PAYLOAD: Final = 512
 _START_END: Final = _STARTS[f.FrameType.END]
+_END: Final = _START_END[5]
 _START_ERROR: Final = _STARTS[f.FrameType.ERROR]
 _START_ITEM: Final = _STARTS[f.FrameType.ITEM]
 _START_ITEMS: Final = _STARTS[f.FrameType.ITEMS]
@@ -75,27 +76,33 @@ def _declarations(declarations: tuple[f.Declaration, ...]) -> bytes:
     return b"".join(parts)
 
 
-# Flags of zero, the size, and the head of a payload that is whole in its frame.
-_TAILS: Final = tuple(
-    encode_int(0) + encode_int(size) + encode_head(BYTES, size) for size in range(_SMALL_PAYLOAD)
-)
+def _tail(size: int) -> bytes:
+    """Flags of zero, the size, and the head of a payload that is whole in its frame."""
+    return encode_int(0) + encode_int(size) + encode_head(BYTES, size)
 
 
-def _is_small(frame: f.Call | f.End | f.Item) -> bool:
-    """Whether a frame is what most are: small, whole, and with nothing attached."""
-    return (
-        frame.size < _SMALL_PAYLOAD
-        and not frame.flags
-        and not frame.declarations
-        and not frame.extensions
-        and len(frame.payload) == frame.size
-    )
+_TAILS: Final = tuple(_tail(size) for size in range(_SMALL_PAYLOAD))
+
+
+def encode_call(stream: int, target: str | int, payload: bytes) -> bytes:
+    """Return a CALL that is whole and has nothing attached, as most are, without its object."""
+    size = len(payload)
+    called = _name(target) if isinstance(target, str) else encode_int(target)
+    if size < _SMALL_PAYLOAD:
+        return _CALL + encode_int(stream) + called + _TAILS[size] + payload
+    return b"".join((_CALL, encode_int(stream), called, _tail(size), payload))
+
+
+def encode_end(stream: int, payload: bytes) -> bytes:
+    """Return an END that is whole and has nothing attached, as most are, without its object."""
+    size = len(payload)
+    if size < _SMALL_PAYLOAD:
+        return _END + encode_int(stream) + _TAILS[size] + payload
+    return b"".join((_END, encode_int(stream), _tail(size), payload))
 
 
 def _call(frame: f.Call) -> bytes:
-    target, payload, size = frame.target, frame.payload, frame.size
-    if _is_small(frame) and type(target) is str:
-        return _CALL + encode_int(frame.stream) + _name(target) + _TAILS[size] + payload
+    target, payload = frame.target, frame.payload
     declarations, extensions = _declarations(frame.declarations), _extensions(frame.extensions)
     return b"".join(
         (
@@ -103,7 +110,7 @@ def _call(frame: f.Call) -> bytes:
             encode_int(frame.stream),
             _name(target) if isinstance(target, str) else encode_int(target),
             encode_int(frame.flags),
-            encode_int(size),
+            encode_int(frame.size),
             encode_head(BYTES, len(payload)),
             payload,
             declarations,
@@ -114,12 +121,9 @@ def _call(frame: f.Call) -> bytes:
 
 def _ending(start: tuple[bytes, ...]) -> Callable[[f.End | f.Item], bytes]:
     """Return the encoder of the two frames with one layout, END and ITEM."""
-    plain = start[5]
 
     def encode(frame: f.End | f.Item) -> bytes:
         payload = frame.payload
-        if _is_small(frame):
-            return plain + encode_int(frame.stream) + _TAILS[frame.size] + payload
         declarations, extensions = _declarations(frame.declarations), _extensions(frame.extensions)
         return b"".join(
             (

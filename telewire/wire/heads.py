@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from struct import Struct
 from typing import Final
 
 __all__ = [
@@ -47,17 +48,26 @@ def encode_head(major: int, value: int) -> bytes:
 # Stream numbers, sizes and codes are mostly small: a lookup costs a third of building the head.
 _CACHED: Final = 1024
 _UINTS: Final = tuple(encode_head(UINT, value) for value in range(_CACHED))
+_two_bytes = Struct(">BH").pack
+_four_bytes = Struct(">BI").pack
 _NEGATIVES: Final = tuple(encode_head(NEGATIVE, value) for value in range(_CACHED))
 
 
 def encode_int(value: int) -> bytes:
     """Return the shortest encoding of an integer between -2^64 and 2^64 - 1."""
-    if 0 <= value < _CACHED:
-        return _UINTS[value]
     if value >= 0:
+        if value < _CACHED:
+            return _UINTS[value]
+        # Stream numbers of a connection that has been in use for a while.
+        if value < 0x1_0000:
+            return _two_bytes(0x19, value)
+        if value < 0x1_0000_0000:
+            return _four_bytes(0x1A, value)
         return encode_head(UINT, value)
     if value >= -_CACHED:
         return _NEGATIVES[~value]
+    if value >= -0x1_0000:
+        return _two_bytes(0x39, ~value)
     return encode_head(NEGATIVE, ~value)
 
 

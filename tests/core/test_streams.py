@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from telewire.core.ids import Numbers
-from telewire.core.states import IncomingState, OutgoingState
+from telewire.core.states import IncomingInput, OutgoingInput
 from telewire.core.streams import Call, Stream
 from telewire.wire.frames import Declaration, Kind
 
@@ -28,10 +28,14 @@ def test_a_call_says_where_it_stands() -> None:
     assert repr(theirs) == "<Call theirs 3 call>"
     assert not ours.over
     assert not theirs.answered
-    ours.outgoing, theirs.incoming = OutgoingState.ANSWERED, IncomingState.ANSWERED
+    for step in (OutgoingInput.EMITTED, OutgoingInput.RESULT_RECEIVED):
+        assert ours.move_outgoing(step)
+    for step in (IncomingInput.RECEIVED, IncomingInput.ANSWER_COMMANDED, IncomingInput.RESULT_EMITTED):
+        assert theirs.move_incoming(step)
     assert ours.answered
     assert theirs.answered
-    ours.outgoing, theirs.incoming = OutgoingState.OVER, IncomingState.OVER
+    assert ours.move_outgoing(OutgoingInput.DRAINED)
+    assert theirs.move_incoming(IncomingInput.DRAINED)
     assert ours.over
     assert theirs.over
     assert not theirs.answered
