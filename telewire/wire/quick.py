@@ -2,8 +2,8 @@
 
 cbor2 costs about as much for each container and integer as this whole walk for a small value, and
 it has to be kept from types and depths it handles otherwise, which is a walk of its own. Measured
-against it in ``benchmarks/profile_call.py``. Whatever is not small and plain is left to the full encoder, which
-writes the same bytes; a test compares the two.
+against it in ``benchmarks/profile_call.py``. Whatever is not small and plain is left to the full
+encoder, which writes the same bytes; a test compares the two.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 import cbor2
 
 from telewire.errors import ErrorCode, RemoteProtocolError
+from telewire.wire.flooding import find_flooding, may_flood
 
 __all__ = ["CBOR2_TAGS", "TagDecoder", "load_strict", "refuse_tag", "refuse_unknown_tag", "refusing", "show"]
 
@@ -58,14 +59,30 @@ def refuse_unknown_tag(tag: cbor2.CBORTag, immutable: bool) -> NoReturn:
     refuse_tag(tag.tag)
 
 
+def _nothing() -> None:
+    """Do nothing before another attempt: most decoders note nothing."""
+
+
 def load_strict(
-    data: bytes, what: str, max_depth: int, decoders: Mapping[int, TagDecoder], malformed: ErrorCode
+    data: bytes,
+    what: str,
+    max_depth: int,
+    decoders: Mapping[int, TagDecoder],
+    malformed: ErrorCode,
+    again: Callable[[], object] = _nothing,
 ) -> object:
     """Decode exactly one item that fills ``data``.
 
     ``what`` names the data in messages, ``malformed`` is the code for all that has no code of its own.
+    What cannot be decoded at the first attempt is tried in other ways; ``again`` is called before each,
+    for ``decoders`` that note what they were given.
     Raises RemoteProtocolError and nothing else, for any bytes.
     """
+    if may_flood(data):
+        problem = find_flooding(data, lambda key: _load(BytesIO(key), max_depth + 1, decoders))
+        again()
+        if problem is not None:
+            raise RemoteProtocolError(f"The {what} is refused: {problem}.", malformed)
     if len(data) <= _SMALL_BYTES and not _undefined_in(data):
         # loads ignores what follows an item. A second item that `data` cannot contain shows its end,
         # for less than half of what a file object costs.
@@ -83,6 +100,7 @@ def load_strict(
         else:
             if pair[1] is cbor2.undefined:
                 return pair[0]
+        again()
     file = BytesIO(data)
     try:
         # cbor2 does not count an array or map that is empty: one level less allows what max_depth does.
@@ -91,6 +109,7 @@ def load_strict(
         refusal = _translate(error, what, max_depth, malformed)
         if refusal.code is not ErrorCode.NESTING_TOO_DEEP:
             raise refusal from error
+        again()
         value = _load_deep(file, what, max_depth, decoders, malformed)
     if file.tell() != len(data):
         raise RemoteProtocolError(

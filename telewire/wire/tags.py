@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final, final
+from collections.abc import Mapping
+from typing import Any, Final, final
 
 __all__ = [
     "ALLOWED_TAGS",
+    "DETAILS",
     "MAX_BIGNUM_BYTES",
     "MAX_EXPONENT",
     "NESTING",
@@ -25,6 +27,7 @@ __all__ = [
     "TAG_TIMEDELTA",
     "TAG_UUID",
     "Reference",
+    "wrong_detail",
 ]
 
 TAG_DATETIME: Final = 0
@@ -38,7 +41,7 @@ TAG_IPV6: Final = 54
 TAG_SET: Final = 258
 TAG_DATE: Final = 1004
 TAG_REFERENCE: Final = 60000
-"""Index of a declaration of the same payload: stands where a stream is."""
+"""Index of a declaration of the same payload, alone or as [index, details]: stands where a stream is."""
 TAG_LOCAL_DATETIME: Final = 60001
 """Date and time without an offset, as ISO 8601 text."""
 TAG_TIME: Final = 60002
@@ -78,12 +81,41 @@ MAX_EXPONENT: Final = 999_999
 
 @final
 class Reference:
-    """What ``default`` of ``encode_value`` returns for a stream: the index of its declaration."""
+    """What ``default`` of ``encode_value`` returns for a stream: the index of its declaration.
 
-    __slots__ = ("index",)
+    ``details`` say more about the stream (TW-VAL-030): texts as keys; texts, integers and None as
+    values. Those of ``DETAILS`` must have the type given there, or be None, which says nothing.
+    """
 
-    def __init__(self, index: int) -> None:
+    __slots__ = ("details", "index")
+
+    def __init__(self, index: int, details: Mapping[str, object] | None = None) -> None:
         self.index = index
+        self.details = details
 
     def __repr__(self) -> str:
-        return f"Reference({self.index})"
+        return f"Reference({self.index}{f', {self.details!r}' if self.details else ''})"
+
+
+DETAILS: Final[Mapping[str, type[str] | type[int]]] = {
+    "content_type": str,
+    "home": int,
+    "name": str,
+    "size": int,
+}
+"""The details that are assigned (TW-VAL-034, TW-VAL-036) and their types; integers from 0 to 2^53 - 1."""
+
+
+def wrong_detail(details: Mapping[Any, Any]) -> str | None:
+    """Return what no detail of a reference may be, as a sentence without its end, None where all is well.
+
+    Any: a decoded map may hold anything.
+    """
+    for key, value in details.items():
+        if type(key) is not str or (value is not None and type(value) is not str and type(value) is not int):
+            return "Details of a reference are texts, integers and nulls under texts"
+        if value is None or key not in DETAILS:
+            continue
+        if type(value) is not DETAILS[key] or (type(value) is int and not 0 <= value < 1 << 53):
+            return f"The detail {key} of a reference has another type or range than the specification says"
+    return None

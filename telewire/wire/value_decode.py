@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv6Address
 from itertools import chain
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, final
 
 import cbor2
 
 from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.wire import tags
+from telewire.wire.flooding import ONE_HASH, many_collide
 from telewire.wire.strict import CBOR2_TAGS, TagDecoder, load_strict, refusing, show
 
 __all__ = ["decode_items", "decode_value"]
@@ -34,34 +35,89 @@ _UNASSIGNED: Final = frozenset({cbor2.CBORSimpleValue, type(cbor2.undefined)})
 _SCALARS: Final = frozenset({int, str, float, bool, type(None), bytes})
 
 
-def decode_value(payload: bytes, references: Sequence[object] = ()) -> object:
+def decode_value(
+    payload: bytes,
+    references: Sequence[object] = (),
+    describe: Callable[[object, dict[str, object]], object] | None = None,
+    repeatable: Callable[[int], bool] | None = None,
+) -> object:
     """Return the value that ``payload`` carries (TW-VAL-001).
 
-    ``references[i]`` is put where the payload refers to declaration ``i``. Each must be used.
+    ``references[i]`` is put where the payload refers to declaration ``i``. Each must be used, and those
+    for whose index ``repeatable`` is not true no more than once (TW-VAL-031). Where a reference has
+    details, ``describe(references[i], details)`` returns what is put there instead; it is called once
+    for each such place, also where the value is refused afterwards. Keys of ``DETAILS`` have been
+    checked, unknown ones are to be ignored. Without ``describe`` details are.
 
     Raises RemoteProtocolError, and nothing else for any bytes, with the code NESTING_TOO_DEEP,
-    DUPLICATE_KEY, FORBIDDEN_TAG or, for all other faults, MALFORMED_VALUE. The fault is the payload's,
-    not the connection's: reset what it introduced.
+    DUPLICATE_KEY, FORBIDDEN_TAG or, for all other faults, MALFORMED_VALUE; what ``describe`` raises is
+    such a fault. The fault is the payload's, not the connection's: reset what it introduced.
     """
     if not references:
         value = load_strict(payload, "value", tags.NESTING, _DECODERS, _MALFORMED)
     else:
-        used: set[int] = set()
-
-        def refer(index: Any, immutable: bool) -> object:
-            if type(index) is not int or not 0 <= index < len(references):
-                _refuse(f"The value refers to declaration {show(index)}; {len(references)} came with it")
-            used.add(index)
-            return references[index]
-
-        decoders = {**_DECODERS, tags.TAG_REFERENCE: refer}
-        value = load_strict(payload, "value", tags.NESTING, decoders, _MALFORMED)
-        if len(used) != len(references):
-            unused = min(set(range(len(references))) - used)
+        places = _Places(references, describe, repeatable)
+        decoders = {**_DECODERS, tags.TAG_REFERENCE: places.fill}
+        value = load_strict(payload, "value", tags.NESTING, decoders, _MALFORMED, places.again)
+        if len(places.used) != len(references):
+            unused = next(index for index in range(len(references)) if index not in places.used)
             _refuse(f"The value came with {len(references)} declarations, but does not use number {unused}")
     if _unassigned_heads(payload):
-        _check_assigned(value, references)
+        _check_assigned(value, places.filled if references else ())
     return value
+
+
+@final
+class _Places:
+    """The places of one payload where streams stand, in order: decoding may have to begin again."""
+
+    __slots__ = ("describe", "filled", "next", "references", "repeatable", "used")
+
+    def __init__(
+        self,
+        references: Sequence[object],
+        describe: Callable[[object, dict[str, object]], object] | None,
+        repeatable: Callable[[int], bool] | None,
+    ) -> None:
+        self.references = references
+        self.describe = describe
+        self.repeatable = repeatable
+        self.used: set[int] = set()
+        self.filled: list[object] = []
+        self.next = 0
+
+    def again(self) -> None:
+        """Begin again: the same places come in the same order."""
+        self.next = 0
+
+    def fill(self, content: Any, immutable: bool) -> object:
+        """Return what stands in the next place."""
+        if immutable:
+            _refuse("The key of a map refers to a stream; only values can")
+        if self.next == len(self.filled):
+            self.filled.append(self._refer(content))
+        self.next += 1
+        return self.filled[self.next - 1]
+
+    def _refer(self, content: Any) -> object:
+        details: Any = None
+        index = content
+        if type(content) is list and len(content) == 2:
+            index, details = content
+            if type(details) is not dict:
+                _refuse(f"The details of a reference are a map, not {show(details)}")
+            problem = tags.wrong_detail(details)
+            if problem is not None:
+                _refuse(problem)
+        references = self.references
+        if type(index) is not int or not 0 <= index < len(references):
+            _refuse(f"The value refers to declaration {show(index)}; {len(references)} came with it")
+        if index in self.used and (self.repeatable is None or not self.repeatable(index)):
+            _refuse(f"The value refers to declaration {index} twice; only promises and functions can repeat")
+        self.used.add(index)
+        if details is None or self.describe is None:
+            return references[index]
+        return self.describe(references[index], details)
 
 
 def decode_items(payload: bytes, count: int) -> list[object]:
@@ -83,9 +139,9 @@ def _refuse(problem: str) -> NoReturn:
     raise RemoteProtocolError(f"{problem}.", _MALFORMED)
 
 
-def _check_assigned(value: object, references: Sequence[object]) -> None:
+def _check_assigned(value: object, foreign_parts: Sequence[object]) -> None:
     """Refuse undefined and unassigned simple values anywhere in a decoded value (TW-VAL-005)."""
-    foreign = {id(reference) for reference in references}  # Not the payload's: not looked into.
+    foreign = {id(part) for part in foreign_parts}  # Not the payload's: not looked into.
     level: list[Any] = [value]
     while level:
         if not _UNASSIGNED.isdisjoint(map(type, level)):
@@ -115,10 +171,10 @@ def _negative_bignum(content: Any, immutable: bool) -> int:
     return ~_positive_bignum(content, immutable)
 
 
-def _integers(content: Any, count: int, what: str) -> list[int]:
-    if isinstance(content, (list, tuple)) and [type(number) for number in content] == [int] * count:
+def _integers(content: Any, length: int, what: str) -> list[int]:
+    if isinstance(content, (list, tuple)) and [type(number) for number in content] == [int] * length:
         return list(content)
-    _refuse(f"{what} is an array of {count} integers")
+    _refuse(f"{what} is an array of {length} integers")
 
 
 def _decimal(content: Any, immutable: bool) -> Decimal:
@@ -189,7 +245,10 @@ def _timedelta(content: Any, immutable: bool) -> timedelta:
 def _set(content: Any, immutable: bool) -> set[Any] | frozenset[Any]:
     if not isinstance(content, (list, tuple)):
         _refuse(f"A set is an array of its members, not {show(content)}")
-    members = frozenset(content) if immutable else {_hashable(member) for member in content}
+    parts = content if immutable else [_hashable(member) for member in content]
+    if len(parts) >= ONE_HASH and many_collide(parts):
+        _refuse(f"{ONE_HASH} members of a set have the same hash, which does not happen by chance")
+    members = frozenset(parts) if immutable else set(parts)
     if len(members) != len(content):
         _refuse("A set has the same member twice")
     return members

@@ -115,11 +115,12 @@ def _has_huge_int(value: object) -> bool:
 class _Encoder:
     """Encodes one value part by part; ``path`` leads to the part that is being encoded."""
 
-    __slots__ = ("default", "dotted", "path")
+    __slots__ = ("default", "dotted", "in_key", "path")
 
     def __init__(self, default: Callable[[object], object] | None) -> None:
         self.default = default
         self.path: list[str] = []
+        self.in_key = False
         self.dotted = False  # The next map stands for an object: its keys are attributes.
 
     def encode(self, value: object, around: int) -> bytes:
@@ -240,7 +241,9 @@ def _map(encoder: _Encoder, value: dict[object, object], around: int) -> bytes:
     for key, part in value.items():
         text = f".{key}" if dotted and isinstance(key, str) else f"[{show(key)}]"
         encoder.path.append(f" (its key {show(key)})")
+        outside, encoder.in_key = encoder.in_key, True
         parts.append(encoder.encode(key, around + 1))
+        encoder.in_key = outside
         encoder.path[-1] = text
         parts.append(encoder.encode(part, around + 1))
         encoder.path.pop()
@@ -318,7 +321,16 @@ def _ipv6(encoder: _Encoder, value: IPv6Address, around: int) -> bytes:
 
 
 def _reference(encoder: _Encoder, value: tags.Reference, around: int) -> bytes:
-    return encoder.tagged(tags.TAG_REFERENCE, encode_int(value.index), around)
+    if encoder.in_key:
+        encoder.fail("stands in the key of a map, where nothing with a life of its own can; make it a value")
+    index = encode_int(value.index)
+    if not value.details:
+        return encoder.tagged(tags.TAG_REFERENCE, index, around)
+    problem = tags.wrong_detail(value.details)
+    if problem is not None:
+        encoder.fail(f"is described wrongly: {problem}")
+    content = b"\x82" + index + encoder.encode(dict(value.details), around + 2)
+    return encoder.tagged(tags.TAG_REFERENCE, content, around, 3)
 
 
 # Any: each function takes its own type, which is the key.

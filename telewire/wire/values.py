@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from telewire.wire.tags import (
     ALLOWED_TAGS,
+    DETAILS,
     MAX_BIGNUM_BYTES,
     MAX_EXPONENT,
     NESTING,
@@ -15,6 +16,7 @@ from telewire.wire.value_encode import ValueEncodeError, encode_value
 
 __all__ = [
     "ALLOWED_TAGS",
+    "DETAILS",
     "MAX_BIGNUM_BYTES",
     "MAX_EXPONENT",
     "NESTING",

@@ -134,8 +134,9 @@ def is_about_two_fields(raw: list[Any]) -> bool:
 def test_every_element_replaced_by_every_atom(name: str, frame: f.Frame, data: str) -> None:
     del name, frame
     original: list[Any] = cbor2.loads(bytes.fromhex(data))
+    replacements: list[Any] = [None, True, -1, 0, 1, 1 << 53, "x", b"", b"x", [], {}, cbor2.undefined]
     for at in range(1, len(original)):
-        for atom in [None, True, -1, 0, 1, 1 << 53, "x", b"", b"x", [], {}, cbor2.undefined]:
+        for atom in replacements:
             raw = [*original[:at], atom, *original[at + 1 :]]
             batch = cbor2.dumps([raw])
             assert takes(batch) == allows(batch) or is_about_two_fields(raw), raw
@@ -161,3 +162,44 @@ def test_values_without_a_meaning_are_not_allowed(value: object) -> None:
     assert not allows(data, "value")
     with pytest.raises(RemoteProtocolError):
         decode_value(data)
+
+
+@pytest.mark.parametrize(
+    ("content", "allowed"),
+    [
+        (0, True),
+        ((1 << 53) - 1, True),
+        ([0, {}], True),
+        ([0, {"name": "x", "size": 0, "content_type": "y", "home": (1 << 53) - 1}], True),
+        ([0, {"name": None, "size": None, "content_type": None, "home": None}], True),
+        ([0, {"later": "x", "more": -1, "most": 1 << 64, "none": None, "": ""}], True),
+        (-1, False),
+        ("0", False),
+        (None, False),
+        ([0], False),
+        ([0, None], False),
+        ([0, {}, 0], False),
+        ([-1, {}], False),
+        ([0, {1: "x"}], False),
+        ([0, {"x": 1.5}], False),
+        ([0, {"x": True}], False),
+        ([0, {"x": b""}], False),
+        ([0, {"x": ["x"]}], False),
+        ([0, {"name": 1}], False),
+        ([0, {"content_type": 1}], False),
+        ([0, {"size": "1"}], False),
+        ([0, {"size": -1}], False),
+        ([0, {"home": 1 << 53}], False),
+        ([0, {"home": False}], False),
+    ],
+)
+def test_references_are_allowed_and_taken_alike(content: Any, allowed: bool) -> None:
+    data = cbor2.dumps(cbor2.CBORTag(60000, content))
+    assert allows(data, "value") is allowed
+    try:
+        decode_value(data, range((1 << 53) - 1 + 1))
+    except RemoteProtocolError as error:
+        # The index is taken: what is missing are the others.
+        assert ("does not use number" in str(error)) is allowed
+    else:
+        assert not allowed
