@@ -14,6 +14,7 @@ from telewire.errors import (
     CancelOutcome,
     ErrorCode,
     InvalidArgument,
+    NetworkError,
     RemoteProtocolError,
 )
 from telewire.runtime.context import CloseCallbacks, OnClose
@@ -98,19 +99,21 @@ class OutgoingCall(CallEnd):
         """Take the error; where we cancelled, it says how far the call had come."""
         reason = None if self.cancelled is None else self.cancelled.reason
         error = received_error(code, payload, reason, self.driver.connection)
+        if code == ErrorCode.NONE:
+            # This side has left: that is an end and no failure.
+            self.quiet = True
+        elif code == ErrorCode.GOING_AWAY and self.core is not None and self.core.number is not None:
+            error.retryable = False
         if self.cancelled is not None and not isinstance(error, CallCancelled):
-            self.cancelled.outcome = CancelOutcome.FINISHED
+            lost = isinstance(error, NetworkError)
+            self.cancelled.outcome = CancelOutcome.UNKNOWN if lost else CancelOutcome.FINISHED
             error = self.cancelled
         self.settle(None, error)
 
     def over(self, code: int, payload: bytes) -> None:
         """Run the callbacks."""
-        if self.error is not None and not self.quiet:
-            self.callbacks.close(self.error)
-        elif self.cancelled is not None:
-            self.callbacks.close(self.cancelled)
-        else:
-            self.callbacks.close(close_reason(code, payload))
+        reason: BaseException | None = None if self.quiet else self.error or self.cancelled
+        self.callbacks.close(close_reason(code, payload) if reason is None else reason)
 
     # --- to the handle ---------------------------------------------------------------------------
 

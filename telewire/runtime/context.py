@@ -126,21 +126,20 @@ class CloseCallbacks:
 
 
 def _call_with_reason(callback: Callable[..., object], reason: BaseException | None) -> object:
-    return callback(reason) if _wants_reason(callback) else callback()
-
-
-def _wants_reason(callback: Callable[..., object]) -> bool:
-    """Whether a callback takes the reason: it must, or it names a parameter so."""
+    """Call it with the reason if it names a parameter so, or must have a positional one."""
     try:
-        parameters = inspect.signature(callback).parameters.values()
+        parameters = inspect.signature(callback).parameters
     except (ValueError, TypeError):
-        return False
-    for parameter in parameters:
+        return callback()
+    named = parameters.get("reason")
+    if named is not None and named.kind in (named.POSITIONAL_OR_KEYWORD, named.KEYWORD_ONLY):
+        return callback(reason=reason)
+    for parameter in parameters.values():
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD) and (
-            parameter.default is parameter.empty or parameter.name == "reason"
+            parameter.default is parameter.empty
         ):
-            return True
-    return False
+            return callback(reason)
+    return callback()
 
 
 @final

@@ -6,7 +6,7 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, final
 
 from telewire.core.streams import Stream
 from telewire.errors import ErrorCode, InvalidArgument, RemoteProtocolError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from telewire.runtime.driver import Driver
 
 __all__ = ["RemoteIterator", "open_iterator"]
+
+CHECKPOINT_WAITS: Final = 16
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -41,6 +43,7 @@ class ItemBuffer(StreamEnd):
         "signal",
         "stream",
         "value",
+        "waits",
     )
 
     def __init__(self, driver: Driver, stream: Stream) -> None:
@@ -53,6 +56,7 @@ class ItemBuffer(StreamEnd):
         self.error: BaseException | None = None
         self.value: object = None
         self.signal: Signal | None = None
+        self.waits = 0
         self.converter: Converter | None = None
         self.place = "item"
         self.callbacks = CloseCallbacks(driver.backend, "an iterator")
@@ -207,6 +211,11 @@ class RemoteIterator(Convertible, AsyncIterator[T_co], Generic[T_co]):
             if signal is None:
                 signal = buffer.signal = buffer.driver.backend.signal()
             await signal.wait()
+            buffer.waits += 1
+            if not buffer.waits % CHECKPOINT_WAITS:
+                # anyio cancels an asyncio task only where it finds it waiting, and one that is woken
+                # in every pass of the loop it may never find so.
+                await buffer.driver.backend.checkpoint()
         return buffer.take()  # type: ignore[return-value]  # converted to the annotation, or not annotated
 
     @property

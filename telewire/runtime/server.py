@@ -76,7 +76,8 @@ class Server:
     async def aclose(self) -> None:
         """Close every conversation, and wait until their transports are gone."""
         for driver in tuple(self._drivers):
-            driver.connection.close()
+            # With a code: a stream that is cut off must not look like one that has ended.
+            driver.connection.close(ErrorCode.GOING_AWAY)
             driver.schedule()
         while self._drivers:
             self._drained = self._backend.signal()

@@ -247,6 +247,16 @@ async def test_cancelling_the_awaiting_task_cancels_the_call(connected: Connecte
         assert blocked.ended == ["wait"]
 
 
+async def test_a_loop_that_never_has_to_wait_long_can_be_cancelled(connected: Connected) -> None:
+    blocked = Blocked()
+    async with connected(blocked.service) as world:
+        with anyio.move_on_after(0.02) as scope:
+            async for _ in world.remote.count():
+                pass
+        assert scope.cancelled_caught
+        await until(lambda: blocked.ended == ["count"])
+
+
 async def test_cancelling_one_of_two_awaiting_tasks_leaves_the_call(connected: Connected) -> None:
     service = Service()
     started, gate = anyio.Event(), anyio.Event()
