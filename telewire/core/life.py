@@ -312,9 +312,7 @@ class Life:
         call.argument_bytes = 0
 
     def _leave_place(self, call: Call) -> None:
-        """Free the place of a call that is over and whose body has ended."""
-        if not call.placed or call.body or not call.over:
-            return
+        """Free the place of a call that has one, is over, and whose body has ended."""
         call.placed = False
         if call.opened_here:
             self._outgoing_calls -= 1

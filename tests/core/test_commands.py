@@ -78,6 +78,13 @@ def test_a_call_as_it_leaves() -> None:
     assert [stream.number for stream in call.declared] == [1, 2]
 
 
+@pytest.mark.parametrize("size", [1, 1000])
+def test_the_headers_of_a_call(size: int) -> None:
+    peer = Peer()
+    peer.core.call("f", bytes(size), metadata={"k": "v"})
+    assert peer.hear() == [f.Call(0, "f", 0, size, bytes(size), (), {6: {"k": "v"}})]
+
+
 def test_what_is_left_of_a_deadline_is_counted_when_the_call_leaves() -> None:
     peer = Peer(theirs=Limits(open_calls=1))
     first = peer.core.call("f", b"")
