@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from telewire.errors import (
     Abort,
@@ -30,7 +30,20 @@ from telewire.errors import (
 )
 from telewire.wire.values import decode_value, encode_value
 
-__all__ = ["NULL", "close_reason", "failure_of", "log_bug", "printable", "received_error"]
+if TYPE_CHECKING:
+    from telewire.core.connection import Connection
+    from telewire.core.streams import Stream
+
+__all__ = [
+    "NULL",
+    "LimitPassed",
+    "close_reason",
+    "failure_of",
+    "log_bug",
+    "printable",
+    "received_error",
+    "reject",
+]
 
 NULL: Final = b"\xf6"
 """The encoding of None."""
@@ -138,11 +151,27 @@ def log_bug(error: BaseException, what: str) -> str:
     return correlation_id
 
 
+class LimitPassed(ResourceExhausted):
+    """What user code gave passes a limit of the peer's; never raised into user code."""
+
+
+def reject(connection: Connection, stream: Stream, code: int, payload: bytes) -> None:
+    """End a call or a half of ours with an error; one too large to cross says that it is."""
+    try:
+        connection.reject(stream, code, payload)
+    except ResourceExhausted as error:
+        connection.reject(stream, ErrorCode.MESSAGE_TOO_LARGE, encode_value(str(error)))
+
+
 def failure_of(error: BaseException, what: str, connection: object) -> tuple[int, bytes]:
     """What crosses for an exception of user code: an Abort whole, of any other its correlation id.
 
-    An Abort that arrived on another connection and was let through is such another (D14).
+    An Abort that arrived on another connection and was let through is such another (D14). That a limit
+    was passed is telewire's own sentence, and crosses.
     """
+    if isinstance(error, LimitPassed):
+        log_bug(error, what)
+        return ErrorCode.MESSAGE_TOO_LARGE, encode_value(str(error))
     if isinstance(error, Abort) and error.received_on in (None, connection):
         try:
             return ErrorCode.ABORTED, encode_value(error.value)

@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, final
 import anyio
 
 from telewire.core.events import CallReceived
-from telewire.errors import Abort, DeadlineExceeded, ErrorCode, InvalidArgument, RemoteProtocolError
+from telewire.errors import (
+    Abort,
+    DeadlineExceeded,
+    ErrorCode,
+    InvalidArgument,
+    RemoteProtocolError,
+    ResourceExhausted,
+)
 from telewire.runtime.context import CloseCallbacks, Context, ContextHolder, enter_context
 from telewire.runtime.driver import CallEnd
-from telewire.runtime.failures import close_reason, failure_of, log_bug
+from telewire.runtime.failures import LimitPassed, close_reason, failure_of, log_bug, reject
 from telewire.runtime.payloads import decode, encode
 from telewire.runtime.producer import IteratorSource, Producer
-from telewire.runtime.sources import Source, declarations, start_sources
+from telewire.runtime.sources import Source, declarations, discard_sources, start_sources
 from telewire.wire.values import Reference, encode_value
 
 if TYPE_CHECKING:
@@ -281,11 +288,17 @@ class IncomingCall(CallEnd):
             self._fail(error)
             return
         if self._core.over or self._answered:
+            discard_sources(sources)
+            return
+        try:
+            declared = self.driver.connection.resolve(self._core, payload, declarations(sources))
+        except ResourceExhausted as error:
+            discard_sources(sources)
+            self._fail(LimitPassed(str(error)))
             return
         self._answered = True
         if self._scope is not None:
             self._lift_deadline(self._scope)
-        declared = self.driver.connection.resolve(self._core, payload, declarations(sources))
         self.driver.schedule()
         if main is not None:
             self._main = main.produce(self, self, declared[0], place)
@@ -308,7 +321,7 @@ class IncomingCall(CallEnd):
             return
         self._failure = error
         code, payload = failure_of(error, f"{self._function.name}()", self.driver.connection)
-        if code == ErrorCode.INTERNAL:
+        if code != ErrorCode.ABORTED:
             self.report(error)
         self._answer_error(code, payload)
 
@@ -324,6 +337,6 @@ class IncomingCall(CallEnd):
     def _answer_error(self, code: int, payload: bytes) -> None:
         if not self._answered and not self._core.over:
             self._answered = True
-            self.driver.connection.reject(self._core, code, payload)
+            reject(self.driver.connection, self._core, code, payload)
             self.driver.dispatch()
             self.driver.schedule()

@@ -13,12 +13,20 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final, final
 
 from telewire.core.streams import Stream
-from telewire.errors import ErrorCode, LocalProtocolError
+from telewire.errors import ErrorCode, LocalProtocolError, ResourceExhausted
 from telewire.runtime.driver import StreamEnd
-from telewire.runtime.failures import NULL, failure_of
+from telewire.runtime.failures import NULL, LimitPassed, failure_of, reject
 from telewire.runtime.payloads import encode
 from telewire.runtime.shapes import Converter
-from telewire.runtime.sources import Body, Owner, Source, SourceTask, declarations, start_sources
+from telewire.runtime.sources import (
+    Body,
+    Owner,
+    Source,
+    SourceTask,
+    declarations,
+    discard_sources,
+    start_sources,
+)
 from telewire.wire.frames import Kind
 
 if TYPE_CHECKING:
@@ -215,11 +223,15 @@ class Producer(StreamEnd):
         if self._converter is not None:
             self._converter.check(item, self._place)
         payload, sources = encode(item, self._place, self._driver)
-        if sources:
+        try:
+            if not sources:
+                self._driver.connection.send_item(self._stream, payload)
+                return
             declared = self._driver.connection.send_item(self._stream, payload, declarations(sources))
-            start_sources(self._owner, sources, declared, self._place)
-        else:
-            self._driver.connection.send_item(self._stream, payload)
+        except ResourceExhausted as error:
+            discard_sources(sources)
+            raise LimitPassed(str(error)) from None
+        start_sources(self._owner, sources, declared, self._place)
 
     async def _close(self) -> None:
         """Close the generator in its own task, for a bounded time.
@@ -255,20 +267,23 @@ class Producer(StreamEnd):
         try:
             payload, sources = encode(value, f"{self._place} value", self._driver)
             if sources:
+                discard_sources(sources)
                 raise LocalProtocolError(
                     "A generator's return value cannot hold an iterator; yield it as an item."
                 )
+            self._end(payload)
+        except ResourceExhausted as error:
+            return self._fail(LimitPassed(str(error)))
         except Exception as error:
             return self._fail(error)
-        self._end(payload)
         return None
 
     def _fail(self, error: Exception) -> BaseException | None:
         """End the stream with what crosses of an error, behind its items."""
         code, payload = failure_of(error, self._place, self._driver.connection)
-        if code == ErrorCode.INTERNAL:
+        if code != ErrorCode.ABORTED:
             self._owner.report(error)
         if not self._stopped and not self._stream.retired:
-            self._driver.connection.reject(self._stream, code, payload)
+            reject(self._driver.connection, self._stream, code, payload)
             self._driver.schedule()
         return error

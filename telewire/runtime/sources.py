@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from telewire.runtime.context import ContextHolder
     from telewire.runtime.driver import Driver
 
-__all__ = ["Body", "Owner", "Source", "SourceTask", "declarations", "start_sources"]
+__all__ = ["Body", "Owner", "Source", "SourceTask", "declarations", "discard_sources", "start_sources"]
 
 
 class Owner(Protocol):
@@ -67,6 +67,12 @@ def start_sources(owner: Owner, sources: Sequence[Source], declared: Sequence[St
     """Start the sources of a payload that has been queued."""
     for source, stream in zip(sources, declared, strict=True):
         source.start(owner, stream, place)
+
+
+def discard_sources(sources: Sequence[Source]) -> None:
+    """Release the sources of a payload that will not be queued."""
+    for source in sources:
+        source.discard()
 
 
 class Runnable(Protocol):

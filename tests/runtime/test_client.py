@@ -132,16 +132,20 @@ async def test_body_error_is_not_grouped(connected: Connected) -> None:
             raise Oops("as it is")
     assert raised.value.__cause__ is None
 
-    with pytest.raises(Oops):
+    async def raise_with_calls_open() -> None:
         async with connected(service, settle=False) as world:
             world.remote.wait()
             await anext(await world.remote.count())
             raise Oops("with calls open")
 
-    with pytest.raises(ZeroDivisionError):
+    async def raise_after_a_cut() -> None:
         async with connected(service, settle=False) as world:
             world.cut()
-            _ = 1 / 0
+            raise Oops("after a cut")
+
+    for body in (raise_with_calls_open, raise_after_a_cut):
+        with pytest.raises(Oops):
+            await body()
 
     with anyio.move_on_after(0.02) as scope:
         async with connected(service, settle=False) as world:
@@ -203,7 +207,7 @@ async def test_a_server_that_says_nothing(guarded: None) -> None:
         return None
 
     client = Client(silence, timeout=0.02)  # type: ignore[arg-type]  # no transport is ever made
-    with pytest.raises(NetworkError, match="within 0.02 seconds"):
+    with pytest.raises(NetworkError, match="No connection within"):
         await client.__aenter__()
 
 
