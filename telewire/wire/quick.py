@@ -16,9 +16,10 @@ from typing import Any, Final
 
 from telewire.wire.heads import ARRAY, BYTES, MAP, TEXT, encode_head, encode_int, encode_text
 
-__all__ = ["encode_small"]
+__all__ = ["SMALL_LEVELS", "encode_small"]
 
-_LEVELS: Final = 8
+SMALL_LEVELS: Final = 8
+"""How deep a small value nests at most."""
 _LENGTH: Final = 32
 _KEY_LENGTH: Final = 40
 
@@ -38,7 +39,7 @@ def encode_small(value: object) -> bytes | None:
     """Return the encoding of a small plain value, None for any other."""
     parts: list[bytes] = []
     try:
-        return b"".join(parts) if _walk(value, parts.append, _LEVELS) else None
+        return b"".join(parts) if _walk(value, parts.append, SMALL_LEVELS) else None
     except UnicodeEncodeError:
         return None
 

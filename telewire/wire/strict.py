@@ -104,7 +104,10 @@ def load_strict(
     file = BytesIO(data)
     try:
         # cbor2 does not count an array or map that is empty: one level less allows what max_depth does.
-        value = _load(file, max_depth - 1, decoders)
+        if max_depth:
+            value = _load(file, max_depth - 1, decoders)
+        else:
+            value = _load_deep(file, what, max_depth, decoders, malformed)
     except cbor2.CBORDecodeError as error:
         refusal = _translate(error, what, max_depth, malformed)
         if refusal.code is not ErrorCode.NESTING_TOO_DEEP:

@@ -40,6 +40,7 @@ def decode_value(
     references: Sequence[object] = (),
     describe: Callable[[object, dict[str, object]], object] | None = None,
     repeatable: Callable[[int], bool] | None = None,
+    nesting: int = tags.NESTING,
 ) -> object:
     """Return the value that ``payload`` carries (TW-VAL-001).
 
@@ -47,18 +48,20 @@ def decode_value(
     for whose index ``repeatable`` is not true no more than once (TW-VAL-031). Where a reference has
     details, ``describe(references[i], details)`` returns what is put there instead; it is called once
     for each such place, also where the value is refused afterwards. Keys of ``DETAILS`` have been
-    checked, unknown ones are to be ignored. Without ``describe`` details are.
+    checked, unknown ones are to be ignored. Without ``describe`` details are. ``nesting`` is how many
+    levels are taken; more than 64 never are (TW-VAL-004).
 
     Raises RemoteProtocolError, and nothing else for any bytes, with the code NESTING_TOO_DEEP,
     DUPLICATE_KEY, FORBIDDEN_TAG or, for all other faults, MALFORMED_VALUE; what ``describe`` raises is
     such a fault. The fault is the payload's, not the connection's: reset what it introduced.
     """
+    nesting = min(nesting, tags.NESTING)
     if not references:
-        value = load_strict(payload, "value", tags.NESTING, _DECODERS, _MALFORMED)
+        value = load_strict(payload, "value", nesting, _DECODERS, _MALFORMED)
     else:
         places = _Places(references, describe, repeatable)
         decoders = {**_DECODERS, tags.TAG_REFERENCE: places.fill}
-        value = load_strict(payload, "value", tags.NESTING, decoders, _MALFORMED, places.again)
+        value = load_strict(payload, "value", nesting, decoders, _MALFORMED, places.again)
         if len(places.used) != len(references):
             unused = next(index for index in range(len(references)) if index not in places.used)
             _refuse(f"The value came with {len(references)} declarations, but does not use number {unused}")
@@ -120,14 +123,14 @@ class _Places:
         return self.describe(references[index], details)
 
 
-def decode_items(payload: bytes, count: int) -> list[object]:
+def decode_items(payload: bytes, count: int, nesting: int = tags.NESTING) -> list[object]:
     """Return the ``count`` values of an ITEMS payload, which hold no references (TW-FRM-042).
 
     Raises RemoteProtocolError like :func:`decode_value`, also when the payload is no array of
     exactly ``count`` values.
     """
     # The array is not part of the values, so it does not count as one of their levels.
-    items = load_strict(payload, "array of items", tags.NESTING + 1, _DECODERS, _MALFORMED)
+    items = load_strict(payload, "array of items", min(nesting, tags.NESTING) + 1, _DECODERS, _MALFORMED)
     if type(items) is not list or len(items) != count:
         _refuse(f"An array of {count} items was announced, but not sent: {show(items)}")
     if _unassigned_heads(payload):

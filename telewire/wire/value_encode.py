@@ -15,7 +15,7 @@ import cbor2
 
 from telewire.wire import tags
 from telewire.wire.heads import ARRAY, BYTES, MAP, TAG, encode_head, encode_int, encode_text
-from telewire.wire.quick import encode_small
+from telewire.wire.quick import SMALL_LEVELS, encode_small
 from telewire.wire.strict import show
 
 __all__ = ["ValueEncodeError", "encode_value"]
@@ -43,22 +43,27 @@ class ValueEncodeError(TypeError):
         return f"{self.path} {self.problem}"
 
 
-def encode_value(value: object, default: Callable[[object], object] | None = None) -> bytes:
+def encode_value(
+    value: object, default: Callable[[object], object] | None = None, nesting: int = tags.NESTING
+) -> bytes:
     """Return the payload that carries ``value`` (TW-VAL-001).
 
     ``default`` is called once for each object of a type that has no encoding and returns what travels
     in its place, or a :class:`Reference` whose declaration the caller sends along. What it raises
-    passes through, with a note of the path.
+    passes through, with a note of the path. ``nesting`` is how many levels the receiver takes; more
+    than 64 are never sent.
 
     Raises ValueEncodeError for a type without encoding, lone surrogates in text, integers beyond 8 KiB
-    and values that nest deeper than 64 levels or contain themselves.
+    and values that nest deeper than that or contain themselves.
     """
-    small = encode_small(value)
-    if small is not None:
-        return small
-    plain = _dump_plain(value, tags.NESTING - 1)
+    if nesting >= SMALL_LEVELS:
+        small = encode_small(value)
+        if small is not None:
+            return small
+    nesting = min(nesting, tags.NESTING)
+    plain = _dump_plain(value, nesting - 1)
     if plain is None:
-        return _Encoder(default).encode(value, 0)
+        return _Encoder(default, nesting).encode(value, 0)
     return plain
 
 
@@ -115,10 +120,11 @@ def _has_huge_int(value: object) -> bool:
 class _Encoder:
     """Encodes one value part by part; ``path`` leads to the part that is being encoded."""
 
-    __slots__ = ("default", "dotted", "in_key", "path")
+    __slots__ = ("default", "dotted", "in_key", "nesting", "path")
 
-    def __init__(self, default: Callable[[object], object] | None) -> None:
+    def __init__(self, default: Callable[[object], object] | None, nesting: int) -> None:
         self.default = default
+        self.nesting = nesting
         self.path: list[str] = []
         self.in_key = False
         self.dotted = False  # The next map stands for an object: its keys are attributes.
@@ -164,8 +170,8 @@ class _Encoder:
 
     def enter(self, around: int, levels: int) -> None:
         """Check that ``levels`` more levels are allowed."""
-        if around + levels > tags.NESTING:
-            self.fail(f"nests deeper than {tags.NESTING} levels; does it contain itself?")
+        if around + levels > self.nesting:
+            self.fail(f"nests deeper than {self.nesting} levels; does it contain itself?")
 
     def elements(self, values: Iterable[object], around: int) -> list[bytes]:
         """Encode the elements of an array or set."""
@@ -218,7 +224,7 @@ def _bytes(encoder: _Encoder, value: bytes | bytearray | memoryview, around: int
 
 def _array(encoder: _Encoder, value: list[object] | tuple[object, ...], around: int) -> bytes:
     encoder.enter(around, 1)
-    plain = _dump_plain(value, tags.NESTING - 1 - around)
+    plain = _dump_plain(value, encoder.nesting - 1 - around)
     if plain is not None:
         return plain
     parts = encoder.elements(value, around + 1)
@@ -234,7 +240,7 @@ def _set(encoder: _Encoder, value: Set[object], around: int) -> bytes:
 def _map(encoder: _Encoder, value: dict[object, object], around: int) -> bytes:
     encoder.enter(around, 1)
     dotted, encoder.dotted = encoder.dotted, False
-    plain = _dump_plain(value, tags.NESTING - 1 - around)
+    plain = _dump_plain(value, encoder.nesting - 1 - around)
     if plain is not None:
         return plain
     parts = []

@@ -82,7 +82,7 @@ def hellos(draw: st.DrawFn) -> f.Hello:
     identity = draw(st.just((None, None)) | st.tuples(payloads, payloads))
     features = tuple(draw(st.lists(uints, max_size=3)))
     limits = draw(st.dictionaries(uints, uints, max_size=3))
-    return f.Hello(lowest, highest, features, limits, *identity, draw(extensions))
+    return f.Hello(lowest, highest, features, limits, identity[0], identity[1], draw(extensions))
 
 
 frames: st.SearchStrategy[f.Frame] = st.one_of(
@@ -111,7 +111,9 @@ frames: st.SearchStrategy[f.Frame] = st.one_of(
 
 # ---- values ---------------------------------------------------------------------------------------
 
-offsets = st.none() | st.integers(-86_399, 86_399).map(lambda s: timezone(timedelta(seconds=s)))
+offsets: st.SearchStrategy[Any] = st.none() | st.integers(-86_399, 86_399).map(
+    lambda s: timezone(timedelta(seconds=s))
+)
 big_integers = st.integers() | st.integers(-(1 << 600), 1 << 600)
 scalars: st.SearchStrategy[Any] = st.one_of(
     st.none(),

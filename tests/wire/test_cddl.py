@@ -8,7 +8,7 @@ from typing import Any
 
 import cbor2
 import pytest
-from cddl_verifier import Validator, schema_diagnostics
+from cddl_verifier import Validator, schema_diagnostics  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -379,7 +379,8 @@ def test_arity(kind: int) -> None:
         assert refused_frame(*frame[:length]) is C.INVALID_FRAME
     if kind < 128:
         assert len(decode([[*frame, {4: 1}]])) == 1
-        for extra in ([{4: 1}, {4: 1}], [1], [[]], [{4: 1}, 1], [{4: 1}, []], [None]):
+        extras: list[list[Any]] = [[{4: 1}, {4: 1}], [1], [[]], [{4: 1}, 1], [{4: 1}, []], [None]]
+        for extra in extras:
             assert refused_frame(*frame, *extra) is C.INVALID_FRAME
 
 
@@ -464,7 +465,7 @@ def test_name_bytes_at_the_bound_and_beyond(tail: list[Any]) -> None:
 
 
 def test_metadata_bytes_at_the_bound_and_beyond() -> None:
-    extensions = {6: {"a": "b"}, 14: b"12345"}
+    extensions: f.Extensions = {6: {"a": "b"}, 14: b"12345"}
     limits = Limits(metadata_bytes=len(cbor2.dumps(extensions)))
     assert decode([[4, 1, extensions]], limits) == [f.Ping(1, extensions)]
     longer = {6: {"a": "b"}, 14: b"123456"}

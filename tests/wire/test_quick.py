@@ -25,7 +25,7 @@ LEVELS, LENGTH, KEY, BYTES_LENGTH = 8, 32, 40, 255
 
 def fully(value: object) -> bytes:
     """What the full encoder writes."""
-    return _Encoder(None).encode(value, 0)
+    return _Encoder(None, 64).encode(value, 0)
 
 
 def is_small(value: Any, levels: int = LEVELS) -> bool:

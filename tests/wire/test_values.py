@@ -18,7 +18,7 @@ import cbor2
 import pytest
 from hypothesis import given
 
-from telewire.errors import ErrorCode
+from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.wire.values import (
     MAX_EXPONENT,
     NESTING,
@@ -317,3 +317,22 @@ def test_large_plain_values_without_large_integers() -> None:
     assert decode_value(encode_value(value)) == {"text": "x" * 10_000, "rows": [[1, {"y": HUGE - 1}], -HUGE]}
     wide = {str(index): index for index in range(100)}
     assert decode_value(encode_value(wide)) == wide
+
+
+@pytest.mark.parametrize("nesting", [0, 1, 2, 7, 8, 9, 63, 64, 1000])
+@pytest.mark.parametrize("inside", [1, Word.YES, [], "ñ" * 3000])
+def test_what_the_receiver_takes_may_be_less(nesting: int, inside: object) -> None:
+    allowed = min(nesting, NESTING)
+    value = nested(allowed - (inside == []), inside) if allowed else 1
+    payload = encode_value(value, None, nesting)
+    assert payload == encode_value(value)
+    assert decode_value(payload, nesting=nesting) == value
+    assert decode_items(b"\x81" + payload, 1, nesting) == [value]
+    with pytest.raises(ValueEncodeError, match=f"nests deeper than {allowed} levels"):
+        encode_value([value], None, nesting)
+    with pytest.raises(RemoteProtocolError, match=f"nests deeper than {allowed}") as caught:
+        decode_value(b"\x81" + payload, nesting=nesting)
+    assert caught.value.code is C.NESTING_TOO_DEEP
+    with pytest.raises(RemoteProtocolError, match="nests deeper than") as caught:
+        decode_items(b"\x81\x81" + payload, 1, nesting)
+    assert caught.value.code is C.NESTING_TOO_DEEP
