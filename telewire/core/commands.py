@@ -48,6 +48,13 @@ class Commands(Checks):
         half.wanted = True
         return False
 
+    def room(self, stream: Stream) -> int:
+        """Bytes that may be sent on ``stream`` now, each item, message or chunk counted as its cost."""
+        half = stream.send
+        if half is None or half.state is not HalfState.OPEN:
+            return 0
+        return half.room
+
     # --- commands: calls -------------------------------------------------------------------------
 
     def call(

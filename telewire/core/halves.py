@@ -134,6 +134,11 @@ class SendHalf:
         """Whether one more item fits into the credit and the queue, after all that waits."""
         return self.queued < QUEUE_BYTES and self.window.available - self.queued >= self._item_cost
 
+    @property
+    def room(self) -> int:
+        """Bytes of the credit and of the queue that are left, after all that waits; never below zero."""
+        return max(0, min(self.window.available, QUEUE_BYTES) - self.queued)
+
     def move(self, signal: HalfInput) -> bool:
         """Take a step of the table; false, unchanged, where it has no such row."""
         state = HALF[self.state].get(signal)

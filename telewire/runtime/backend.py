@@ -110,6 +110,18 @@ class Backend(ABC):
     def owns_current_thread(self) -> bool:
         """Whether the caller runs on this loop's thread."""
 
+    def check_thread(self, what: str) -> None:
+        """See that this is the loop's thread; ``what`` begins the sentence.
+
+        Raises:
+            RuntimeError: it is another.
+        """
+        if not self.owns_current_thread():
+            raise RuntimeError(
+                f"{what} was used in another thread than its event loop's; use it on the loop. (In the "
+                "thread of a plain function, calls can be started and the context be used, not awaited.)"
+            )
+
 
 def current_backend() -> Backend:
     """The backend of the running loop; one object for each loop.
@@ -350,6 +362,8 @@ class _TrioBackend(Backend):
 
         self._trio = trio
         self._token = trio.lowlevel.current_trio_token()
+        # Asked directly, because worker threads ask too.
+        self._clock = trio.lowlevel.current_clock()
         self._thread = threading.get_ident()
         self._nursery: trio.Nursery | None = None
         self._soon: deque[Callable[[], object]] = deque()
@@ -415,7 +429,7 @@ class _TrioBackend(Backend):
             self._timers_cancelled = 0
 
     def now(self) -> float:
-        return self._trio.current_time()
+        return self._clock.current_time()
 
     def spawn(
         self,

@@ -8,6 +8,7 @@ across a ``yield``.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final, final
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from telewire.runtime.backend import Signal
     from telewire.runtime.driver import Driver
 
-__all__ = ["IteratorSource", "Producer", "Return"]
+__all__ = ["ItemSender", "IteratorSource", "Producer", "Return"]
 
 PASS_ITEMS: Final = 256
 
@@ -71,9 +72,8 @@ class IteratorSource(Source):
         return Producer(owner, body, stream, self._iterator, self._converter, place)
 
 
-@final
-class Producer(StreamEnd):
-    """One generator on its way out; its ``StreamEnd``."""
+class ItemSender(StreamEnd, ABC):
+    """One generator or iterator on its way out, whatever steps it."""
 
     __slots__ = (
         "_body",
@@ -82,11 +82,98 @@ class Producer(StreamEnd):
         "_owner",
         "_parked",
         "_place",
-        "_running",
-        "_source",
         "_stopped",
         "_stream",
     )
+
+    def __init__(
+        self, owner: Owner, body: Body, stream: Stream, converter: Converter | None, place: str
+    ) -> None:
+        self._driver: Driver = owner.driver
+        self._owner = owner
+        self._body = body
+        self._stream = stream
+        self._converter = None if converter is None or converter.identity else converter
+        self._place = place
+        self._parked: Signal | None = None
+        self._stopped = False
+        stream.app = self
+
+    @abstractmethod
+    async def run(self) -> BaseException | None:
+        """Send everything, end the stream and clean up; returns what the body failed with, if it did."""
+
+    def unblocked(self) -> None:
+        """There is credit again: go on."""
+        if self._parked is not None:
+            self._parked.set()
+
+    def close(self) -> None:
+        """End it from this side, as if it had finished."""
+        if not self._stopped and not self._stream.retired:
+            self._driver.connection.reset(self._stream, ErrorCode.NONE)
+            self.stopped(ErrorCode.NONE, b"")
+            self._driver.dispatch()
+            self._driver.schedule()
+
+    async def _park(self) -> None:
+        while not self._stopped and not self._driver.connection.writable(self._stream):
+            self._parked = self._driver.backend.signal()
+            try:
+                await self._parked.wait()
+            finally:
+                self._parked = None
+
+    def _send(self, item: object) -> None:
+        if self._converter is not None:
+            self._converter.check(item, self._place)
+        payload, sources = encode(item, self._place, self._driver)
+        try:
+            if not sources:
+                self._driver.connection.send_item(self._stream, payload)
+                return
+            declared = self._driver.connection.send_item(self._stream, payload, declarations(sources))
+        except ResourceExhausted as error:
+            discard_sources(sources)
+            raise LimitPassed(str(error)) from None
+        start_sources(self._owner, sources, declared, self._place)
+
+    def _end(self, payload: bytes) -> None:
+        if not self._stopped and not self._stream.retired:
+            self._driver.connection.end(self._stream, payload)
+            self._driver.schedule()
+
+    def _end_with(self, value: object) -> BaseException | None:
+        try:
+            payload, sources = encode(value, f"{self._place} value", self._driver)
+            if sources:
+                discard_sources(sources)
+                raise LocalProtocolError(
+                    "A generator's return value cannot hold an iterator; yield it as an item."
+                )
+            self._end(payload)
+        except ResourceExhausted as error:
+            return self._fail(LimitPassed(str(error)))
+        except Exception as error:
+            return self._fail(error)
+        return None
+
+    def _fail(self, error: Exception) -> BaseException | None:
+        """End the stream with what crosses of an error, behind its items."""
+        code, payload = failure_of(error, self._place, self._driver.connection)
+        if code != ErrorCode.ABORTED:
+            self._owner.report(error)
+        if not self._stopped and not self._stream.retired:
+            reject(self._driver.connection, self._stream, code, payload)
+            self._driver.schedule()
+        return error
+
+
+@final
+class Producer(ItemSender):
+    """One async generator on its way out."""
+
+    __slots__ = ("_running", "_source")
 
     def __init__(
         self,
@@ -97,24 +184,11 @@ class Producer(StreamEnd):
         converter: Converter | None,
         place: str,
     ) -> None:
-        self._driver: Driver = owner.driver
-        self._owner = owner
-        self._body = body
-        self._stream = stream
+        super().__init__(owner, body, stream, converter, place)
         self._source = source
-        self._converter = None if converter is None or converter.identity else converter
-        self._place = place
-        self._parked: Signal | None = None
         self._running = False
-        self._stopped = False
-        stream.app = self
 
     # --- from the driver -------------------------------------------------------------------------
-
-    def unblocked(self) -> None:
-        """There is credit again: go on."""
-        if self._parked is not None:
-            self._parked.set()
 
     def stopped(self, code: int, payload: bytes) -> None:
         """Nobody wants more: cancel the body in its await, or wake it at its yield to be closed there."""
@@ -200,14 +274,6 @@ class Producer(StreamEnd):
         if ended is not None:
             raise ended
 
-    async def _park(self) -> None:
-        while not self._stopped and not self._driver.connection.writable(self._stream):
-            self._parked = self._driver.backend.signal()
-            try:
-                await self._parked.wait()
-            finally:
-                self._parked = None
-
     async def _throw(self, error: BaseException) -> object:
         """Deliver a cancellation to the generator at its yield; returns what it yields instead."""
         throw = getattr(self._source, "athrow", None)
@@ -218,20 +284,6 @@ class Producer(StreamEnd):
             return await throw(error)
         finally:
             self._running = False
-
-    def _send(self, item: object) -> None:
-        if self._converter is not None:
-            self._converter.check(item, self._place)
-        payload, sources = encode(item, self._place, self._driver)
-        try:
-            if not sources:
-                self._driver.connection.send_item(self._stream, payload)
-                return
-            declared = self._driver.connection.send_item(self._stream, payload, declarations(sources))
-        except ResourceExhausted as error:
-            discard_sources(sources)
-            raise LimitPassed(str(error)) from None
-        start_sources(self._owner, sources, declared, self._place)
 
     async def _close(self) -> None:
         """Close the generator in its own task, for a bounded time.
@@ -257,33 +309,3 @@ class Producer(StreamEnd):
             self._owner.bug(error, f"The clean-up of {self._place}")
         finally:
             timer.cancel()
-
-    def _end(self, payload: bytes) -> None:
-        if not self._stopped and not self._stream.retired:
-            self._driver.connection.end(self._stream, payload)
-            self._driver.schedule()
-
-    def _end_with(self, value: object) -> BaseException | None:
-        try:
-            payload, sources = encode(value, f"{self._place} value", self._driver)
-            if sources:
-                discard_sources(sources)
-                raise LocalProtocolError(
-                    "A generator's return value cannot hold an iterator; yield it as an item."
-                )
-            self._end(payload)
-        except ResourceExhausted as error:
-            return self._fail(LimitPassed(str(error)))
-        except Exception as error:
-            return self._fail(error)
-        return None
-
-    def _fail(self, error: Exception) -> BaseException | None:
-        """End the stream with what crosses of an error, behind its items."""
-        code, payload = failure_of(error, self._place, self._driver.connection)
-        if code != ErrorCode.ABORTED:
-            self._owner.report(error)
-        if not self._stopped and not self._stream.retired:
-            reject(self._driver.connection, self._stream, code, payload)
-            self._driver.schedule()
-        return error

@@ -1,0 +1,220 @@
+"""Threads of plain functions: each call's function, its iterators and its callbacks stay in one of them.
+
+A cursor of sqlite3, say, works only in the thread that made it, so no pool will do (R6). What such
+code wants of the loop is done there while the thread waits; the loop never waits for a thread.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, TypeVar, final
+
+import anyio
+
+from telewire.errors import ResourceExhausted
+
+if TYPE_CHECKING:
+    from telewire.runtime.backend import Backend, Signal
+
+__all__ = ["THREADS", "Abandoned", "Step", "Stepping", "WorkerThread", "current_worker", "on_loop"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+THREADS: Final = 256
+"""Threads of this process at most; who wants one more is refused."""
+
+_lock = threading.Lock()
+_running = 0
+
+
+class _Local(threading.local):
+    worker: WorkerThread | None = None
+
+
+_local: Final = _Local()
+
+
+def current_worker() -> WorkerThread | None:
+    """The worker whose thread this is, if it is one."""
+    return _local.worker
+
+
+# Not an error: like a cancellation, it ends what waits and is nothing that user code handles.
+class Abandoned(BaseException):
+    """Nobody waits any longer for a step that did not end in time; it goes on in its thread."""
+
+
+class Stepping(Protocol):
+    """The task that waits for steps: ``step`` is the one in progress, which cannot be cancelled."""
+
+    step: Step[Any] | None
+
+
+@final
+class WorkerThread:
+    """One thread for code of one call: jobs run in it one after the other, in one context.
+
+    It ends when nobody holds it any more: a new one is held once, by who made it.
+
+    Raises:
+        ResourceExhausted: too many run already.
+    """
+
+    def __init__(self, backend: Backend, name: str) -> None:
+        self.backend = backend
+        self._jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._holders = 1
+        self._context = contextvars.copy_context()
+        _claim()
+        thread = threading.Thread(target=self._work, name=f"telewire {name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            _free()
+            raise _exhausted("the system starts no more") from error
+
+    def hold(self) -> None:
+        """Keep the thread; the caller owes :meth:`release`."""
+        self._holders += 1
+
+    def release(self) -> None:
+        """Let the thread end, if this was the last holder."""
+        self._holders -= 1
+        if not self._holders:
+            self._jobs.put(None)
+
+    def submit(self, job: Callable[[], object], done: Callable[[], object]) -> None:
+        """Run ``job``, which handles its exceptions, behind those before it; then ``done`` on the loop."""
+        self.hold()
+
+        def finished() -> None:
+            self.release()
+            done()
+
+        def run() -> None:
+            self._context.run(job)
+            self.backend.call_soon_threadsafe(finished)
+
+        self._jobs.put(run)
+
+    def _work(self) -> None:
+        _local.worker = self
+        try:
+            while True:
+                job = self._jobs.get()
+                if job is None:
+                    return
+                job()
+                # A result of the job must not live on in here.
+                del job
+        finally:
+            _free()
+
+
+@final
+class Step(Generic[R]):
+    """One job of a worker, awaited on the loop: ``await Step(stepping, worker, function)``.
+
+    A cancellation waits for its end: a thread cannot be interrupted. :meth:`abandon` ends the wait.
+    """
+
+    __slots__ = ("_abandoned", "_error", "_function", "_signal", "_stepping", "_value", "_worker")
+
+    def __init__(self, stepping: Stepping, worker: WorkerThread, function: Callable[[], R]) -> None:
+        self._stepping = stepping
+        self._worker = worker
+        self._function = function
+        self._signal: Signal = worker.backend.signal()
+        self._abandoned = False
+        self._value: R | None = None
+        self._error: BaseException | None = None
+
+    def abandon(self) -> None:
+        """Wait no longer."""
+        self._abandoned = True
+        self._signal.set()
+
+    def __await__(self) -> Generator[Any, Any, R]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> R:
+        self._stepping.step = self
+        self._worker.submit(self._run, self._signal.set)
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._signal.wait()
+        except BaseException:
+            # The loop itself is ending: it cancels regardless.
+            self._abandoned = True
+            raise
+        finally:
+            self._stepping.step = None
+        if self._abandoned:
+            raise Abandoned
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        value, self._value = self._value, None
+        return value  # type: ignore[return-value]  # what the function returned
+
+    def _run(self) -> None:
+        try:
+            value = self._function()
+        except BaseException as error:
+            self._error = error
+            return
+        if self._abandoned:
+            close = getattr(value, "close", None)
+            if callable(close):
+                close()
+        else:
+            self._value = value
+
+
+def on_loop(
+    backend: Backend, what: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """Call ``function`` on the loop from one of our threads, in the caller's context, and wait for it.
+
+    Raises:
+        RuntimeError: this is a thread of somebody else's. ``what`` begins the sentence.
+    """
+    worker = _local.worker
+    if worker is None or worker.backend is not backend:
+        backend.check_thread(what)
+    outcome: Future[R] = Future()
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            outcome.set_result(context.run(function, *args, **kwargs))
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    backend.call_soon_threadsafe(run)
+    return outcome.result()
+
+
+def _claim() -> None:
+    global _running
+    with _lock:
+        if _running >= THREADS:
+            raise _exhausted(f"{THREADS} are running")
+        _running += 1
+
+
+def _free() -> None:
+    global _running
+    with _lock:
+        _running -= 1
+
+
+def _exhausted(why: str) -> ResourceExhausted:
+    error = ResourceExhausted(f"No thread is left for one more plain function: {why}; try again later.")
+    error.retryable = True
+    return error
