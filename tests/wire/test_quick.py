@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.wire import frames as f
 from telewire.wire.codec import encode_frame
+from telewire.wire.encode import encode_call, encode_end
 from telewire.wire.heads import ARRAY, BYTES, MAP, TEXT, encode_head, encode_int
 from telewire.wire.quick import encode_small
 from telewire.wire.strict import load_strict
@@ -80,11 +82,15 @@ def test_small_values_have_the_bytes_of_the_full_encoder(value: object) -> None:
         assert quick == fully(value)
 
 
-def nested(levels: int) -> object:
+def nested(levels: int, wrap: Callable[[object], object] = lambda value: [value]) -> object:
     value: object = 1
     for _ in range(levels):
-        value = [value]
+        value = wrap(value)
     return value
+
+
+def keyed(value: object) -> object:
+    return {"k": value}
 
 
 @pytest.mark.parametrize(
@@ -99,6 +105,8 @@ def nested(levels: int) -> object:
         ((1 << 64) - 1, 1 << 64),
         (-(1 << 64), -(1 << 64) - 1),
         (nested(8), nested(9)),
+        (nested(8, keyed), nested(9, keyed)),
+        (nested(8, lambda value: (value,)), nested(9, lambda value: (value,))),
         ({"x": [{}]}, {"x": [{1: 1}]}),
         (5e-324, math.inf),
         (-1.7976931348623157e308, -math.inf),
@@ -182,6 +190,19 @@ def plainly(frame: f.Call | f.End | f.Item) -> bytes:
 @example(f.Call(0, "f", 1, 3, b"x"))
 def test_frames_have_the_bytes_of_their_layout(frame: f.Call | f.End | f.Item) -> None:
     assert encode_frame(frame) == plainly(frame)
+
+
+@given(st.integers(0, 70_000), strategies.names | strategies.streams, st.binary(max_size=40))
+@example(0, "f", bytes(511))
+@example(0, "f", bytes(512))
+@example(5, -1, bytes(65_536))
+def test_frames_without_an_object_have_the_bytes_of_those_with(
+    stream: int, target: str | int, payload: bytes
+) -> None:
+    size = len(payload)
+    assert encode_call(stream, target, payload) == plainly(f.Call(stream, target, 0, size, payload))
+    for reference in (stream, ~stream):
+        assert encode_end(reference, payload) == plainly(f.End(reference, 0, size, payload))
 
 
 # ---- one item, whole --------------------------------------------------------------------------------------
