@@ -377,6 +377,21 @@ def test_sending_what_the_stream_does_not_carry() -> None:
     assert not peer.core.writable(items)
 
 
+def test_how_much_room_is_left() -> None:
+    peer = Peer(theirs=Limits(stream_window=2048, fragment_bytes=1024))
+    call, (stream, function) = peer.answered(0, (K.BYTES, None), (K.FUNCTION, 1))
+    assert peer.core.room(stream) == 2048
+    peer.core.send_chunk(stream, b"x")
+    peer.core.send_chunk(stream, bytes(1000))
+    assert peer.core.room(stream) == 2048 - 256 - 1000
+    peer.hear()
+    assert peer.core.room(stream) == 2048 - 256 - 1000
+    peer.core.send_chunk(stream, bytes(5000))
+    assert peer.core.room(stream) == 0
+    peer.core.reset(stream)
+    assert peer.core.room(stream) == peer.core.room(function) == peer.core.room(call) == 0
+
+
 def test_sending_without_credit_is_refused() -> None:
     peer = Peer(theirs=Limits(stream_window=1024, fragment_bytes=1024))
     _, (stream,) = peer.answered(0, (K.BYTES, None))
