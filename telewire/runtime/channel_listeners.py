@@ -1,0 +1,206 @@
+"""Listeners: the handlers of a channel's end: its messages in turn, its requests side by side."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
+
+from telewire.errors import Abort, ErrorCode, InvalidArgument
+from telewire.runtime.channel_sending import MESSAGE, REQUEST
+from telewire.runtime.failures import Refusal
+from telewire.runtime.line import Line
+from telewire.runtime.promise import watch
+from telewire.runtime.signatures import Signature
+from telewire.runtime.sources import SourceTask
+from telewire.wire.values import encode_value
+
+if TYPE_CHECKING:
+    from telewire.core.events import CallReceived
+    from telewire.runtime.backend import Timer
+    from telewire.runtime.channel_end import ChannelEnd
+    from telewire.runtime.driver import Driver
+    from telewire.runtime.service import Function
+
+__all__ = ["Handler", "Listeners"]
+
+# Any: what a message is only an annotation of the channel can say.
+Handler: TypeAlias = Callable[[Any], object]
+
+PASS_MESSAGES: Final = 64
+NOT_LISTENING: Final = (
+    "The other end of the channel takes messages one by one and answers no requests; "
+    "send() to it, or let it listen()."
+)
+
+logger = logging.getLogger("telewire.runtime")
+_handling: contextvars.ContextVar[object] = contextvars.ContextVar("telewire_channel")
+
+
+@final
+class Listeners:
+    """Who listens at one end, and the task that hands them its messages; there is one while there are any."""
+
+    __slots__ = ("_end", "_last", "_served", "_timer", "handlers", "task", "waiting")
+
+    def __init__(self, end: ChannelEnd) -> None:
+        self._end = end
+        self._last = 0
+        self._served: Function | None = None
+        self.handlers: dict[int, Handler] = {}
+        self._timer: Timer | None = None
+        self.task: SourceTask | None = None
+        self.waiting = Line(self._answerable)
+
+    def _answerable(self) -> bool:
+        return bool(self.handlers) or self._end.refusing
+
+    def add(self, handler: Handler) -> Callable[[], None]:
+        """Call ``handler`` from now on; returns what stops that."""
+        self._last += 1
+        number = self._last
+        self.handlers[number] = handler
+        self.wake()
+        self.waiting.advance()
+
+        def stop() -> None:
+            """Call the handler no more; a call of it that runs goes on. Twice does nothing."""
+            if self.handlers.pop(number, None) is not None and not self.handlers:
+                self._end.unheard()
+
+        return stop
+
+    # --- messages --------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Start handing out messages, where there are some and somebody listens."""
+        end = self._end
+        if self.task is None and self.handlers and end.buffer:
+            # The task's first step is later: what it needs is set by then.
+            self.task = SourceTask(end.owner, lambda body: self)
+
+    async def run(self) -> None:
+        """Hand out messages one after the other; each is consumed when it has been handled."""
+        _handling.set(self)
+        end = self._end
+        handled = 0
+        try:
+            while end.buffer and self.handlers:
+                await self._handle(end.buffer.popleft())
+                end.consume(1)
+                handled += 1
+                if not handled % PASS_MESSAGES:
+                    # Handlers that never wait would keep the loop to themselves.
+                    await end.backend.checkpoint()
+        finally:
+            self.task = None
+        end.drained()
+
+    async def _handle(self, message: object) -> None:
+        end = self._end
+        if end.converter is not None:
+            try:
+                message = end.converter.convert(message, MESSAGE)
+            except InvalidArgument as error:
+                end.refuse_message(error)
+                return
+        for number, handler in tuple(self.handlers.items()):
+            if number not in self.handlers:
+                continue
+            try:
+                reply = handler(message)
+                if isinstance(reply, Awaitable):
+                    await watch(reply)
+            except Abort:
+                logger.info("A handler of a channel refused a message that waits for no answer")
+            except Exception as error:
+                end.owner.bug(error, "A handler of a channel")
+
+    # --- requests --------------------------------------------------------------------------------
+
+    def called(self, driver: Driver, event: CallReceived) -> None:
+        """A request has arrived: it runs in a task of its own, once somebody listens."""
+        # Here, because calls know their results, which can be channels.
+        from telewire.runtime.function import FunctionServing
+        from telewire.runtime.incoming import IncomingCall
+        from telewire.runtime.service import Function
+
+        if self._served is None:
+            signature = RequestSignature(self._end, self.answer)
+            self._served = Function("channel", self.answer, signature, plain=False, threaded=False)
+        owner = self._end.owner
+        IncomingCall(driver, FunctionServing(owner), self._served, event, owner.holder)
+
+    # Any: what it is, the handlers know.
+    async def answer(self, message: Any) -> object:
+        """Ask all handlers in order; the first reply that is not None counts."""
+        if not self.waiting.free:
+            await self.waiting.turn()
+            self.waiting.advance()
+        if not self.handlers:
+            if self._end.iterated:
+                raise Refusal(ErrorCode.FUNCTION_NOT_FOUND, encode_value(NOT_LISTENING))
+            raise Refusal(ErrorCode.CHANNEL_CLOSED)
+        found: object = None
+        for number, handler in tuple(self.handlers.items()):
+            if number not in self.handlers:
+                continue
+            reply = handler(message)
+            if isinstance(reply, Awaitable):
+                reply = await watch(reply)
+            if found is None:
+                found = reply
+        return found
+
+    # --- ending ----------------------------------------------------------------------------------
+
+    def clear(self) -> None:
+        """Call no handler any more; one that runs goes on."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.handlers.clear()
+        self.waiting.advance()
+
+    @property
+    def inside(self) -> bool:
+        """Whether this is the code of a handler of a message."""
+        return _handling.get(None) is self
+
+    def cancel(self) -> None:
+        """Cancel the handler of a message that runs, unless it is the one who asks for it."""
+        if self.task is not None and not self.inside:
+            self.task.cancel_body()
+
+    def end_with_call(self) -> None:
+        """Let the handler that runs go on until the call is over in which the channel crossed."""
+        task = self.task
+        if task is not None and not self.inside:
+            self._end.owner.callbacks.add(lambda: task.cancel_body())
+
+    def hurry(self) -> None:
+        """The call is over: messages that had arrived before are handled for a bounded time."""
+        driver = self._end.driver
+        if driver is not None and self.task is not None:
+            patience = driver.connection.limits.cleanup_seconds
+            self._timer = driver.backend.call_at(driver.backend.now() + patience, self._out_of_patience)
+
+    def _out_of_patience(self) -> None:
+        self._end.lose(None)
+
+
+@final
+class RequestSignature(Signature):
+    """What a request takes: one message, which is converted as the channel's messages are."""
+
+    # Any: as for every function served.
+    def __init__(self, end: ChannelEnd, answer: Callable[[Any], object]) -> None:
+        super().__init__(answer, "channel")
+        self._end = end
+
+    def bind(self, args: list[object], kwargs: dict[str, object]) -> tuple[list[object], dict[str, object]]:
+        """The message, converted."""
+        if kwargs or len(args) != 1:
+            raise InvalidArgument(f"A {REQUEST} takes one positional argument, the message.")
+        converter = self._end.converter
+        return (args if converter is None else [converter.convert(args[0], REQUEST)]), {}
