@@ -34,6 +34,7 @@ from telewire.limits import Limits
 
 if TYPE_CHECKING:
     from telewire.core.connection import Connection
+    from telewire.runtime.byte_stream import ByteStream
     from telewire.runtime.call import Call
     from telewire.runtime.client import Client
     from telewire.runtime.context import Context, get_context
@@ -47,6 +48,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "Abort",
+    "ByteStream",
     "Call",
     "CallCancelled",
     "CancelOutcome",
@@ -80,6 +82,7 @@ __all__ = [
 
 # Name → module. The same names stand under TYPE_CHECKING above; a test compares the two.
 _LAZY: Final = {
+    "ByteStream": "telewire.runtime.byte_stream",
     "Call": "telewire.runtime.call",
     "Client": "telewire.runtime.client",
     "Connection": "telewire.core.connection",

@@ -17,8 +17,9 @@ from telewire.errors import (
     NetworkError,
     RemoteProtocolError,
 )
+from telewire.runtime.byte_stream import ByteStream
 from telewire.runtime.context import CloseCallbacks, OnClose
-from telewire.runtime.driver import CallEnd
+from telewire.runtime.driver import CallEnd, StreamEnd
 from telewire.runtime.failures import close_reason, log_bug, received_error
 from telewire.runtime.iterator import RemoteIterator
 from telewire.runtime.payloads import decode, encode
@@ -196,11 +197,9 @@ class OutgoingCall(CallEnd):
 
 
 def _end_locally(stream: streams.Stream, error: BaseException | None) -> None:
-    from telewire.runtime.iterator import ItemBuffer
-
-    buffer = stream.app
-    if isinstance(buffer, ItemBuffer):
-        buffer.void(error)
+    end = stream.app
+    if isinstance(end, StreamEnd):
+        end.void(error)
 
 
 class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
@@ -256,6 +255,8 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
     def __aiter__(self: Call[RemoteIterator[Y]]) -> AsyncIterator[Y]: ...
     @overload
     def __aiter__(self: Call[AsyncIterator[Y]]) -> AsyncIterator[Y]: ...
+    @overload
+    def __aiter__(self: Call[ByteStream]) -> AsyncIterator[bytes]: ...
     def __aiter__(self) -> AsyncIterator[Any]:
         """The items of the stream in the result. Leaving the loop ends the stream, at once."""
         return _CallIterator(self._state)
@@ -329,12 +330,12 @@ class _CallIterator(AsyncIterator[Any]):
             if state.quiet:
                 raise StopAsyncIteration from None
             raise
-        if not isinstance(result, RemoteIterator):
+        if not isinstance(result, RemoteIterator | ByteStream):
             raise TypeError(
                 f"The result of {state.name}() is {type(result).__name__}, which has no items; "
                 "await the call instead of iterating it."
             )
-        return result.__anext__
+        return aiter(result).__anext__
 
     def __del__(self) -> None:
         state = self._state
@@ -344,4 +345,6 @@ class _CallIterator(AsyncIterator[Any]):
             if not buffer.stream.retired:
                 with contextlib.suppress(RuntimeError):
                     buffer.driver.finalise(buffer.stream)
+        elif isinstance(result, ByteStream):
+            result._drop()
         state.drop()

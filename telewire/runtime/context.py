@@ -74,9 +74,10 @@ class CloseCallbacks:
         self._on_error = on_error
         self.what = what
 
-    def add(self, callback: OnClose) -> None:
-        """Run ``callback`` at the end; now, where that has come."""
-        context = contextvars.copy_context()
+    def add(self, callback: OnClose, context: contextvars.Context | None = None) -> None:
+        """Run ``callback`` at the end, in ``context`` or a copy of this one; now, where that has come."""
+        if context is None:
+            context = contextvars.copy_context()
         if self.closed:
             self._run(callback, context)
         elif self._callbacks is None:

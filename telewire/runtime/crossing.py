@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from telewire.errors import ErrorCode
+from telewire.runtime.byte_stream import ByteStream, open_bytes
 from telewire.runtime.function import FunctionSource, is_function, open_function
 from telewire.runtime.iterator import open_iterator
 from telewire.runtime.producer import IteratorSource
@@ -22,6 +23,8 @@ __all__ = ["open_handle", "source_of"]
 
 def source_of(obj: object, driver: Driver) -> Source | None:
     """The source that ``obj`` is sent as on this connection; None where it is data."""
+    if isinstance(obj, ByteStream):
+        return obj.source()
     if isinstance(obj, AsyncIterator):
         return IteratorSource(obj)
     if is_function(obj):
@@ -35,6 +38,7 @@ _OPENERS: Final[dict[Kind, Callable[[Driver, Stream], object]]] = {
     Kind.ITEMS: open_iterator,
     Kind.PROMISE: open_promise,
     Kind.FUNCTION: open_function,
+    Kind.BYTES: open_bytes,
 }
 
 

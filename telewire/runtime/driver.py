@@ -58,6 +58,9 @@ class StreamEnd:
     def item(self, payload: bytes, declared: tuple[Stream, ...]) -> None:
         """One item that is large or introduces streams."""
 
+    def chunk(self, data: bytes) -> None:
+        """Bytes, never none."""
+
     def ended(self, payload: bytes, declared: tuple[Stream, ...]) -> None:
         """The sender finished."""
 
@@ -79,6 +82,9 @@ class StreamEnd:
         driver.connection.reject(event.call, ErrorCode.REFERENCE_RELEASED)
         driver.connection.finish(event.call)
         driver.schedule()
+
+    def void(self, error: BaseException | None) -> None:
+        """This side ends the call: who still waits sees the end, or ``error``."""
 
     def dropped(self) -> None:
         """The handle is gone, or the loop that owned it: the stream is stopped next."""
@@ -235,6 +241,8 @@ class Driver:
     def _hand_out(self, event: events.Event) -> None:
         if isinstance(event, events.ItemsReceived):
             self._end_of(event.stream).items(event.count, event.payload)
+        elif isinstance(event, events.ChunkReceived):
+            self._end_of(event.stream).chunk(event.payload)
         elif isinstance(event, events.CallReceived):
             if isinstance(event.target, str):
                 self.host.called(self, event)
@@ -268,7 +276,7 @@ class Driver:
             self.host.opened()
         elif isinstance(event, events.ConnectionClosed):
             self._closed(event)
-        elif isinstance(event, events.ChunkReceived | events.GoAwayReceived):
+        elif isinstance(event, events.GoAwayReceived):
             return
         else:
             assert_never(event)

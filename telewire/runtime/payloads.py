@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, final
 from telewire.core.streams import Stream
 from telewire.errors import InvalidArgument
 from telewire.runtime.outgoing import to_wire
+from telewire.runtime.shapes import Convertible
 from telewire.wire.frames import Kind
 from telewire.wire.quick import encode_small
 from telewire.wire.values import Reference, ValueEncodeError, decode_value, encode_value
@@ -54,7 +55,7 @@ class _Sources:
         if source is not None:
             self.kept.append(obj)
             index = self.numbers[id(obj)] = self._add(source)
-            return Reference(index)
+            return Reference(index, source.details)
         try:
             return to_wire(obj)
         except TypeError as error:
@@ -112,8 +113,18 @@ def decode(
         handles = driver.make_handles(declared)
     try:
         return decode_value(
-            payload, handles, repeatable=lambda index: declared[index].kind in (Kind.PROMISE, Kind.FUNCTION)
+            payload,
+            handles,
+            describe=_describe,
+            repeatable=lambda index: declared[index].kind in (Kind.PROMISE, Kind.FUNCTION),
         )
     except BaseException:
         driver.give_up(declared)
         raise
+
+
+def _describe(handle: object, details: dict[str, object]) -> object:
+    """Tell a handle what its reference says about it."""
+    if isinstance(handle, Convertible):
+        handle.describe(details)
+    return handle

@@ -169,7 +169,6 @@ class ItemSender(StreamEnd, ABC):
         return error
 
 
-@final
 class Producer(ItemSender):
     """One async generator on its way out."""
 

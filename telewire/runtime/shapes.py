@@ -9,6 +9,7 @@ validator and no part of a value can leave through it. The same walk serves both
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, final
 
 from telewire.errors import InvalidArgument
@@ -108,6 +109,10 @@ class Convertible(ABC):
 
         Called before the handle reaches user code; not called where everything fits.
         """
+
+    # Empty on purpose: most references say nothing more.
+    def describe(self, details: Mapping[str, object]) -> None:  # noqa: B027
+        """Take what the reference says about the stream, such as a name; keys of ``DETAILS`` are checked."""
 
     # Empty on purpose: channels alone have a second direction, and override it.
     def set_outgoing_converter(self, converter: Converter) -> None:  # noqa: B027

@@ -7,7 +7,7 @@ encoding fails, it is discarded and nothing of it has run. Its owner is the call
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol, final
 
 from telewire.runtime.context import enter_context
@@ -49,6 +49,8 @@ class Source(ABC):
     """The exporter's number, of functions and channels."""
     repeatable: ClassVar[bool] = False
     """Whether the same object may stand twice in one value."""
+    details: Mapping[str, object] | None = None
+    """What its reference says besides its index (TW-VAL-030)."""
 
     @abstractmethod
     def start(self, owner: Owner, stream: Stream, place: str) -> None:

@@ -1,0 +1,336 @@
+"""Byte sources: what a byte stream of this side is made of, and how it is sent."""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeAlias, final
+
+from telewire.core.streams import Stream
+from telewire.errors import LocalProtocolError
+from telewire.limits import Limits
+from telewire.runtime.backend import current_backend
+from telewire.runtime.byte_readers import BytesSource, LosingReader, reader_of
+from telewire.runtime.context import CloseCallbacks, OnClose
+from telewire.runtime.failures import close_reason, log_bug
+from telewire.runtime.producer import Producer
+from telewire.runtime.sources import Body, Owner, Source, SourceTask
+from telewire.wire.frames import Kind
+from telewire.wire.values import ValueEncodeError
+
+if TYPE_CHECKING:
+    from telewire.runtime.backend import Backend
+
+__all__ = ["ByteSource", "Chunks", "LocalBytes", "OnProgress", "Progress"]
+
+OnProgress: TypeAlias = Callable[[int, int | None], object]
+"""A callback of ``on_progress``: bytes done, and bytes in all or None where nobody said."""
+
+
+@final
+class Chunks:
+    """Bytes that wait to be taken, in the pieces in which they came."""
+
+    __slots__ = ("_queue", "_taken")
+
+    def __init__(self) -> None:
+        self._queue: deque[bytes] = deque()
+        # Of the first piece: cutting it again and again would be quadratic.
+        self._taken = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._queue)
+
+    def put(self, chunk: bytes) -> None:
+        """Add a piece that is not empty."""
+        self._queue.append(chunk)
+
+    def take(self, max_bytes: int | None) -> bytes:
+        """The first piece, or its first ``max_bytes``; there must be one."""
+        chunk = self._queue[0]
+        begin = self._taken
+        if max_bytes is not None and len(chunk) - begin > max_bytes:
+            self._taken = begin + max_bytes
+            return chunk[begin : self._taken]
+        self._queue.popleft()
+        self._taken = 0
+        return chunk[begin:] if begin else chunk
+
+    def clear(self) -> None:
+        """Forget them."""
+        self._queue.clear()
+        self._taken = 0
+
+
+@final
+class Progress:
+    """Callbacks that hear how far a stream has come."""
+
+    __slots__ = ("_callbacks",)
+
+    def __init__(self) -> None:
+        self._callbacks: list[tuple[OnProgress, contextvars.Context]] = []
+
+    def add(self, callback: OnProgress) -> None:
+        """Call ``callback`` from now on, in the context of whoever asked for it."""
+        self._callbacks.append((callback, contextvars.copy_context()))
+
+    def tell(self, backend: Backend, done: int, total: int | None) -> None:
+        """Tell them; one that fails is logged and not called again."""
+        for entry in tuple(self._callbacks):
+            callback, context = entry
+            try:
+                result = context.run(callback, done, total)
+            except Exception as error:
+                log_bug(error, "An on_progress callback")
+                self._callbacks.remove(entry)
+                continue
+            if inspect.iscoroutine(result):
+                backend.spawn(_finish, result, context=context)
+
+
+# Any: what a coroutine exchanges with its loop.
+async def _finish(coroutine: Coroutine[Any, Any, object]) -> None:
+    try:
+        await coroutine
+    except Exception as error:
+        log_bug(error, "An on_progress callback")
+
+
+def as_bytes(chunk: object) -> bytes:
+    """A chunk of a source.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if type(chunk) is bytes:
+        return chunk
+    if isinstance(chunk, bytes | bytearray | memoryview):
+        return bytes(chunk)
+    raise TypeError(
+        f"The source of a byte stream gave {type(chunk).__name__} instead of bytes"
+        f"{'; encode it first' if isinstance(chunk, str) else ''}."
+    )
+
+
+@final
+class LocalBytes:
+    """A byte stream of this side: read here, or sent once.
+
+    No loop is needed to make one, so what needs it comes with the first use.
+    """
+
+    def __init__(
+        self, source: BytesSource, name: str | None, size: int | None, content_type: str | None
+    ) -> None:
+        self._source = source
+        self.name = name
+        self.size = size
+        self.content_type = content_type
+        self.taken = 0
+        self.progress = Progress()
+        self.chunks = Chunks()
+        self._reader: AsyncIterator[object] | None = None
+        self._backend: Backend | None = None
+        self._callbacks: CloseCallbacks | None = None
+        self._early: list[tuple[OnClose, contextvars.Context]] = []
+        self._error: BaseException | None = None
+        self._exhausted = False
+        self.sender: ByteProducer | None = None
+
+    @property
+    def most(self) -> int:
+        """How much ``read()`` takes unless told otherwise."""
+        return Limits().message_bytes
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more will be read of it."""
+        return self._callbacks is not None and self._callbacks.closed
+
+    def on_close(self, callback: OnClose) -> None:
+        """Run ``callback`` when it is over."""
+        if self._callbacks is None:
+            self._early.append((callback, contextvars.copy_context()))
+        else:
+            self._callbacks.add(callback)
+
+    def open(self, backend: Backend) -> AsyncIterator[object]:
+        """Begin to read, in this context."""
+        if self._reader is None:
+            self._reader = reader_of(self._source, backend)
+        self._bind(backend)
+        return self._reader
+
+    def _bind(self, backend: Backend) -> CloseCallbacks:
+        if self._callbacks is None:
+            self._backend = backend
+            self._callbacks = CloseCallbacks(backend, "a byte stream")
+            for callback, context in self._early:
+                self._callbacks.add(callback, context)
+            self._early.clear()
+        return self._callbacks
+
+    def close(self, reason: BaseException | None) -> None:
+        """It is over."""
+        self._bind(current_backend()).close(reason)
+
+    # --- counting ----------------------------------------------------------------------------
+
+    def count(self, length: int) -> None:
+        """See that the source keeps to its size, before ``length`` bytes more are given away.
+
+        Raises:
+            ValueError: it does not.
+        """
+        done = self.taken + length
+        if self.size is not None and done > self.size:
+            raise ValueError(f"The source of a byte stream of {self.size} bytes gave {done} or more.")
+        self.taken = done
+        assert self._backend is not None
+        self.progress.tell(self._backend, done, self.size)
+
+    def check_end(self) -> None:
+        """The same at its end."""
+        if self.size is not None and self.taken != self.size:
+            raise ValueError(f"The source of a byte stream of {self.size} bytes ended after {self.taken}.")
+
+    # --- reading it here ---------------------------------------------------------------------
+
+    async def ready(self) -> bool:
+        """Wait until there is something to take; false at the end."""
+        reader = self.open(current_backend())
+        while not self.chunks:
+            if self._error is not None:
+                raise self._error
+            if self._exhausted or self.closed:
+                return False
+            try:
+                chunk = as_bytes(await anext(reader))
+                if chunk:
+                    self.chunks.put(chunk)
+            except StopAsyncIteration:
+                self._exhausted = True
+                try:
+                    self.check_end()
+                except ValueError as error:
+                    self._error = error
+                self.close(self._error)
+            except Exception as error:
+                self._error = error
+                self.close(error)
+            except BaseException:
+                # A generator is over with it, and what a thread has read meanwhile is lost.
+                if hasattr(reader, "athrow") or isinstance(reader, LosingReader):
+                    self._error = LocalProtocolError(
+                        "Reading this ByteStream was cancelled in the middle of a chunk, which is lost; "
+                        "make another one of its source."
+                    )
+                raise
+        return True
+
+    def take(self, max_bytes: int | None = None) -> bytes:
+        """What has been read."""
+        chunk = self.chunks.take(max_bytes)
+        self.count(len(chunk))
+        return chunk
+
+    @property
+    def complete(self) -> bool:
+        """Whether it was read to its end."""
+        return self._exhausted and self._error is None
+
+    async def aclose(self) -> None:
+        """Give it up, here or on its way."""
+        if self.closed:
+            return
+        if self.sender is not None:
+            self.sender.close()
+            return
+        reader = self.open(current_backend())
+        self.chunks.clear()
+        self.close(None)
+        closing = getattr(reader, "aclose", None)
+        if closing is not None:
+            await closing()
+
+
+@final
+class ByteSource(Source):
+    """A byte stream on its way: its chunks, in a task of their own."""
+
+    kind = Kind.BYTES
+    __slots__ = ("_bytes", "_discarded", "details")
+
+    def __init__(self, local: LocalBytes, discarded: Callable[[], None]) -> None:
+        if local.closed:
+            raise ValueEncodeError("This ByteStream is closed; make another one of its source.")
+        self._bytes = local
+        self._discarded = discarded
+        details = {
+            "content_type": local.content_type,
+            "name": local.name,
+            "size": None if local.size is None else local.size - local.taken,
+        }
+        self.details = {key: value for key, value in details.items() if value is not None} or None
+
+    def start(self, owner: Owner, stream: Stream, place: str) -> None:
+        """Send it to its end."""
+        SourceTask(owner, lambda body: ByteProducer(owner, body, stream, self._bytes, place))
+
+    def discard(self) -> None:
+        """It may be passed again."""
+        self._discarded()
+
+
+@final
+class ByteProducer(Producer):
+    """One byte stream on its way out: as a generator's items, in chunks and with its size watched."""
+
+    __slots__ = ("_bytes",)
+
+    def __init__(self, owner: Owner, body: Body, stream: Stream, local: LocalBytes, place: str) -> None:
+        self._bytes = local
+        local.sender = self
+        # The source itself is first touched in the task.
+        super().__init__(owner, body, stream, reader_of(b"", owner.driver.backend), None, place)
+
+    def stopped(self, code: int, payload: bytes) -> None:
+        """Nobody wants more: say so at once, then close the source in its task."""
+        super().stopped(code, payload)
+        self._bytes.close(close_reason(code, payload))
+
+    async def run(self) -> BaseException | None:
+        """Send all of it."""
+        error: BaseException | None = None
+        try:
+            error = await super().run()
+        finally:
+            self._bytes.close(error)
+        return error
+
+    async def _send_all(self) -> None:
+        self._source = self._bytes.open(self._driver.backend)
+        # What was left when somebody read a part of it here.
+        while self._bytes.chunks and not self._stopped:
+            self._send(self._bytes.chunks.take(None))
+        await super()._send_all()
+
+    def _send(self, item: object) -> None:
+        chunk = as_bytes(item)
+        if chunk:
+            self._bytes.count(len(chunk))
+            self._driver.connection.send_chunk(self._stream, chunk)
+
+    def _end(self, payload: bytes) -> None:
+        try:
+            self._bytes.check_end()
+        except ValueError as error:
+            self._bytes.close(self._fail(error))
+        else:
+            super()._end(b"")
+
+    def _end_with(self, value: object) -> BaseException | None:
+        return self._fail(LocalProtocolError("A byte stream ends without a value: leave out Return()."))
