@@ -67,6 +67,10 @@ class OutgoingCall(CallEnd):
         return self._decoded
 
     @property
+    def worker(self) -> None:
+        """What its arguments introduce has no thread of its own."""
+
+    @property
     def holder(self) -> None:
         """What its arguments introduce serves no call."""
 

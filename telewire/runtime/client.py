@@ -17,7 +17,8 @@ from telewire.runtime.backend import current_backend
 from telewire.runtime.call import Call
 from telewire.runtime.driver import Driver
 from telewire.runtime.remote import Remote, start_call
-from telewire.runtime.server import refuse
+from telewire.runtime.server import answer, refuse
+from telewire.runtime.service import Service
 from telewire.runtime.transport import AcceptTransport, Transport, TransportHandler
 
 if TYPE_CHECKING:
@@ -37,8 +38,15 @@ class Client:
     """
 
     def __init__(
-        self, open_transport: OpenTransport, *, limits: Limits | None = None, timeout: float = 10.0
+        self,
+        open_transport: OpenTransport,
+        *,
+        limits: Limits | None = None,
+        timeout: float = 10.0,
+        # Any: a service of any provider.
+        service: Service[Any] | None = None,
     ) -> None:
+        self._service = service
         self._open_transport = open_transport
         self._limits = limits
         self._timeout = timeout
@@ -133,8 +141,12 @@ class Client:
         self._notify()
 
     def called(self, driver: Driver, event: CallReceived) -> None:
-        """The server calls a function of ours, and we offer none."""
-        refuse(driver, event)
+        """The server calls a function of ours, if we offer some."""
+        if self._service is None:
+            driver.give_up(event.declared)
+            refuse(driver, event)
+        else:
+            answer(self._service, driver, event)
 
     def closed(self, error: NetworkError | None) -> None:
         """The conversation is over."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, final
 
 import anyio
@@ -12,10 +12,12 @@ from typing_extensions import TypeVar
 
 from telewire.errors import TelewireError
 from telewire.runtime.failures import log_bug
+from telewire.runtime.threads import WorkerThread, current_worker, on_loop
 from telewire.runtime.transport import Request
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Backend, Signal
+    from telewire.runtime.remote import Remote
 
 __all__ = ["CloseCallbacks", "Context", "ContextHolder", "OnClose", "enter_context", "get_context"]
 
@@ -75,7 +77,14 @@ class CloseCallbacks:
         self.what = what
 
     def add(self, callback: OnClose, context: contextvars.Context | None = None) -> None:
-        """Run ``callback`` at the end, in ``context`` or a copy of this one; now, where that has come."""
+        """Run ``callback`` at the end, in ``context`` or a copy of this one; now, where that has come.
+
+        One that is added in the thread of a plain function runs there, if it is plain too.
+        """
+        if not self._backend.owns_current_thread():
+            worker = current_worker()
+            on_loop(self._backend, "on_close()", self._add_from_thread, callback, worker)
+            return
         if context is None:
             context = contextvars.copy_context()
         if self.closed:
@@ -84,6 +93,10 @@ class CloseCallbacks:
             self._callbacks = [(callback, context)]
         else:
             self._callbacks.append((callback, context))
+
+    def _add_from_thread(self, callback: OnClose, worker: WorkerThread | None) -> None:
+        in_thread = worker is not None and not inspect.iscoroutinefunction(callback)
+        self.add(_InThread(self, callback, worker) if in_thread and worker is not None else callback)
 
     def close(self, reason: BaseException | None) -> None:
         """Run them all, in order of registration; only the first close counts."""
@@ -99,6 +112,7 @@ class CloseCallbacks:
 
     async def wait(self) -> None:
         """Wait for the end."""
+        self._backend.check_thread(f"The end of {self.what}")
         if not self.closed:
             if self._signal is None:
                 self._signal = self._backend.signal()
@@ -113,6 +127,13 @@ class CloseCallbacks:
         if inspect.isawaitable(result):
             self._backend.spawn(self._finish, result, context=context)
 
+    def ran_in_thread(self, result: object, error: Exception | None) -> None:
+        """Take what came of a callback that ran in a thread."""
+        if error is not None:
+            self._failed(error)
+        elif inspect.isawaitable(result):
+            self._backend.spawn(self._finish, result)
+
     async def _finish(self, awaitable: Awaitable[object]) -> None:
         try:
             with anyio.move_on_after(CLEANUP_SECONDS, shield=True):
@@ -124,6 +145,33 @@ class CloseCallbacks:
         log_bug(error, f"An on_close callback of {self.what}")
         if self._on_error is not None:
             self._on_error(error)
+
+
+@final
+class _InThread:
+    """A plain callback that was added in the thread of a plain function: it runs there."""
+
+    __slots__ = ("_callback", "_callbacks", "_error", "_reason", "_result", "_worker")
+
+    def __init__(self, callbacks: CloseCallbacks, callback: OnClose, worker: WorkerThread) -> None:
+        self._callbacks = callbacks
+        self._callback = callback
+        self._worker = worker
+        self._reason: BaseException | None = None
+        self._result: object = None
+        self._error: Exception | None = None
+        worker.hold()
+
+    def __call__(self, reason: BaseException | None) -> None:
+        self._reason = reason
+        self._worker.submit(self._run, lambda: self._callbacks.ran_in_thread(self._result, self._error))
+        self._worker.release()
+
+    def _run(self) -> None:
+        try:
+            self._result = _call_with_reason(self._callback, self._reason)
+        except Exception as error:
+            self._error = error
 
 
 def _call_with_reason(callback: Callable[..., object], reason: BaseException | None) -> object:
@@ -151,7 +199,17 @@ class Context(Generic[S]):
     headers, ``state`` what the service's provider returned for this call.
     """
 
-    __slots__ = ("_backend", "_callbacks", "_deadline", "_end", "_state", "metadata", "request")
+    __slots__ = (
+        "_backend",
+        "_callbacks",
+        "_deadline",
+        "_end",
+        "_remote",
+        "_start",
+        "_state",
+        "metadata",
+        "request",
+    )
 
     def __init__(
         self,
@@ -161,11 +219,15 @@ class Context(Generic[S]):
         callbacks: CloseCallbacks,
         deadline: float | None,
         end: Callable[[], None],
+        start: Callable[[Callable[..., Awaitable[object]], tuple[Any, ...]], None],
+        remote: Remote,
     ) -> None:
         self._backend = backend
         self._callbacks = callbacks
         self._deadline = deadline
         self._end = end
+        self._start = start
+        self._remote = remote
         self._state: S | None = None
         self.request = request
         self.metadata = metadata
@@ -203,9 +265,47 @@ class Context(Generic[S]):
         await self._callbacks.wait()
         return self._callbacks.reason  # type: ignore[return-value]  # a bug of this side is typed away
 
-    async def aclose(self) -> None:
-        """End the call from this side: its streams end, its functions are revoked."""
+    def aclose(self) -> Awaitable[None]:
+        """End the call from this side: its streams end, its functions are revoked.
+
+        In the thread of a plain function it takes effect at once; there is nothing to await there.
+        """
+        if self._backend.owns_current_thread():
+            return self._aclose()
+        on_loop(self._backend, "context.aclose()", self._end)
+        return _Done()
+
+    async def _aclose(self) -> None:
         self._end()
+
+    # Any: functions with every kind of arguments are started.
+    def start_soon(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:
+        """Run ``function(*args)`` in the background: it lives and dies with the call.
+
+        It does not keep the call open, and is cancelled when that is over. Its failure is logged and
+        given to ``on_error``. :func:`get_context` works in it.
+
+        Raises:
+            RuntimeError: the call is over.
+        """
+        if self._backend.owns_current_thread():
+            self._start(function, args)
+        else:
+            on_loop(self._backend, "context.start_soon()", self._start, function, args)
+
+    @property
+    def remote(self) -> Remote:
+        """The functions of the caller, where it serves some: ``connect(…, service=…)``."""
+        return self._remote
+
+
+@final
+class _Done(Awaitable[None]):
+    """What has been done already."""
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return
+        yield
 
 
 enter_context = _current.set

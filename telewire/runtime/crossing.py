@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from telewire.errors import ErrorCode
@@ -11,6 +11,7 @@ from telewire.runtime.function import FunctionSource, is_function, open_function
 from telewire.runtime.iterator import open_iterator
 from telewire.runtime.producer import IteratorSource
 from telewire.runtime.promise import PromiseSource, open_promise
+from telewire.runtime.thread_iterator import ThreadIteratorSource
 from telewire.wire.frames import Kind
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def source_of(obj: object, driver: Driver) -> Source | None:
         return FunctionSource(driver, obj)  # type: ignore[arg-type]  # it is callable
     if isinstance(obj, Awaitable):
         return PromiseSource(obj)
+    if isinstance(obj, Iterator):
+        return ThreadIteratorSource(obj)
     return None
 
 

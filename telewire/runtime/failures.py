@@ -155,12 +155,25 @@ class LimitPassed(ResourceExhausted):
     """What user code gave passes a limit of the peer's; never raised into user code."""
 
 
+class NoThread(ResourceExhausted):
+    """No thread is left for a plain function or a sync iterator; not raised into user code either."""
+
+
 def reject(connection: Connection, stream: Stream, code: int, payload: bytes) -> None:
     """End a call or a half of ours with an error; one too large to cross says that it is."""
     try:
         connection.reject(stream, code, payload)
     except ResourceExhausted as error:
         connection.reject(stream, ErrorCode.MESSAGE_TOO_LARGE, encode_value(str(error)))
+
+
+class Refusal(Exception):
+    """Code of ours that serves a call refuses it with a code; no user code has failed."""
+
+    def __init__(self, code: ErrorCode, payload: bytes = b"") -> None:
+        super().__init__(code)
+        self.code = code
+        self.payload = payload
 
 
 def failure_of(error: BaseException, what: str, connection: object) -> tuple[int, bytes]:
@@ -172,6 +185,10 @@ def failure_of(error: BaseException, what: str, connection: object) -> tuple[int
     if isinstance(error, LimitPassed):
         log_bug(error, what)
         return ErrorCode.MESSAGE_TOO_LARGE, encode_value(str(error))
+    if isinstance(error, NoThread):
+        return ErrorCode.RESOURCE_EXHAUSTED, encode_value(str(error))
+    if isinstance(error, Refusal):
+        return error.code, error.payload
     if isinstance(error, Abort) and error.received_on in (None, connection):
         try:
             return ErrorCode.ABORTED, encode_value(error.value)

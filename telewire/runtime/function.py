@@ -23,7 +23,7 @@ from telewire.runtime.context import CloseCallbacks, Context, OnClose
 from telewire.runtime.driver import StreamEnd
 from telewire.runtime.failures import close_reason
 from telewire.runtime.incoming import IncomingCall
-from telewire.runtime.service import Function
+from telewire.runtime.service import Function, is_async
 from telewire.runtime.shapes import Converter, Convertible
 from telewire.runtime.signatures import Signature
 from telewire.runtime.sources import Owner, Source
@@ -95,7 +95,8 @@ class ExportedFunction(StreamEnd):
         """The function with its signature, which is read when it is first called."""
         if self._served is None:
             name = getattr(self._function, "__name__", type(self._function).__name__)
-            self._served = Function(name, self._function, Signature(self._function, name))
+            plain = not is_async(self._function)
+            self._served = Function(name, self._function, Signature(self._function, name), plain, False)
         return self._served
 
     def called(self, driver: Driver, event: CallReceived) -> None:
@@ -112,6 +113,7 @@ class FunctionServing:
     """What surrounds a call of a passed function: no provider, and the hook of the call that passed it."""
 
     provider = None
+    middlewares = ()
     __slots__ = ("_owner",)
 
     def __init__(self, owner: Owner) -> None:

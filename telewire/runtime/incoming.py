@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
@@ -19,12 +20,18 @@ from telewire.errors import (
     RemoteProtocolError,
     ResourceExhausted,
 )
+from telewire.runtime.background import Background
 from telewire.runtime.context import CloseCallbacks, Context, ContextHolder, enter_context
 from telewire.runtime.driver import CallEnd
-from telewire.runtime.failures import LimitPassed, close_reason, failure_of, log_bug, reject
+from telewire.runtime.failures import LimitPassed, NoThread, close_reason, failure_of, log_bug, reject
+from telewire.runtime.middleware import Middleware, through
 from telewire.runtime.payloads import decode, encode
-from telewire.runtime.producer import IteratorSource, Producer
+from telewire.runtime.producer import ItemSender, IteratorSource
+from telewire.runtime.promise import watch
+from telewire.runtime.remote import Remote, call_on
 from telewire.runtime.sources import Source, declarations, discard_sources, start_sources
+from telewire.runtime.thread_iterator import ThreadIteratorSource
+from telewire.runtime.threads import Step, WorkerThread
 from telewire.wire.values import Reference, encode_value
 
 if TYPE_CHECKING:
@@ -46,6 +53,10 @@ class Serving(Protocol):
     def provider(self) -> Callable[[Request], Any] | None:
         """Gives the state of each call, sync or async. (Any: whatever the application made it.)"""
 
+    @property
+    def middlewares(self) -> Sequence[Middleware]:
+        """What surrounds the function, outermost first."""
+
     # Any: contexts of every provider.
     def report(self, error: Exception, context: Context[Any]) -> None:
         """Take a bug of user code."""
@@ -64,12 +75,20 @@ class IncomingCall(CallEnd):
     _scope: anyio.CancelScope | None = None
     _cleanup: Timer | None = None
     _failure: BaseException | None = None
-    _main: Producer | None = None
+    _main: ItemSender | None = None
+    _background: Background | None = None
     _stop_code: int | None = None
     _started: bool = False
     _body_running: bool = False
     _cancelling: bool = False
     _answered: bool = False
+    # All items have been sent inside the middleware.
+    _streamed: bool = False
+    # Why telewire itself refused the call, which is no bug.
+    _refusal: Exception | None = None
+    worker: WorkerThread | None = None
+    # Any: steps give all kinds of things.
+    step: Step[Any] | None = None
 
     def __init__(
         self,
@@ -107,6 +126,8 @@ class IncomingCall(CallEnd):
                 self.callbacks,
                 self._deadline,
                 self.end,
+                self.start_soon,
+                Remote(functools.partial(call_on, self.driver)),
             )
         return self._context
 
@@ -126,6 +147,8 @@ class IncomingCall(CallEnd):
             self._reason = reason
             if self._callbacks is not None:
                 self._callbacks.close(reason)
+            if self._background is not None:
+                self._background.cancel()
 
     @property
     def holder(self) -> ContextHolder:
@@ -164,9 +187,27 @@ class IncomingCall(CallEnd):
         else:
             self.stopped(ErrorCode.NONE, b"")
 
+    # Any: functions of every type are started.
+    def start_soon(self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
+        """``context.start_soon()``."""
+        if self._closed:
+            raise RuntimeError(
+                f"The call of {self._function.name}() is over, so start_soon() has nothing to live in any "
+                "more; use a task group of your own for what outlives it."
+            )
+        if self._background is None:
+            self._background = Background(self, self._function.name)
+        self._background.start(function, args)
+
     def cancel_body(self, again: bool = False) -> None:
         """Cancel the body in its await, once, or ``again``; one that has not begun never will."""
         if (self._cancelling and not again) or not self._started or not self._body_running:
+            return
+        if self.step is not None:
+            # A thread cannot be interrupted; we only stop waiting for it.
+            if again:
+                self._cancelling = True
+                self.step.abandon()
             return
         self._cancelling = True
         if self._scope is not None and not again:
@@ -178,8 +219,7 @@ class IncomingCall(CallEnd):
         """The body did not end in time: say that nobody knows what became of it, and cancel again."""
         self._cleanup = None
         self._answer_error(ErrorCode.OUTCOME_UNKNOWN, b"")
-        if self._body_running:
-            self._task.cancel()
+        self.cancel_body(again=True)
 
     def report(self, error: Exception) -> None:
         """Give a bug of this side to the service's hook."""
@@ -215,6 +255,8 @@ class IncomingCall(CallEnd):
                 raise
         finally:
             self._body_running = False
+            if self.worker is not None:
+                self.worker.release()
             # The task refers to us; what no cycle holds needs no collector.
             del self._task
             self.driver.bodies.discard(self)
@@ -232,28 +274,75 @@ class IncomingCall(CallEnd):
             if provider is not None:
                 state = provider(self.driver.transport.request)
                 self.context._state = await state if inspect.isawaitable(state) else state
-            arguments = self._arguments()
-            if arguments is None:
-                return
-            result: Any = function.function(*arguments[0], **arguments[1])
-            if type(result) is CoroutineType:
-                result = await result
+            if self._service.middlewares:
+                result = await through(self._service.middlewares, self.context, self._serve_inside)
+            elif function.plain:
+                result = await self._call_plain()
+            else:
+                args, kwargs = self._arguments()
+                result = function.function(*args, **kwargs)
+                if type(result) is CoroutineType:
+                    result = await result
         except Exception as error:
             self._fail(error)
+            return
+        if self._streamed:
             return
         self._answer(result)
         if self._main is not None:
             self._failure = await self._main.run()
 
-    def _arguments(self) -> tuple[list[object], dict[str, object]] | None:
-        """Decode and convert the arguments; None where the call was refused."""
+    async def _serve_inside(self) -> object:
+        """Inside the middleware: the function, and all of its items if it is a generator."""
+        if self._function.plain:
+            result = await self._call_plain()
+        else:
+            args, kwargs = self._arguments()
+            result = self._function.function(*args, **kwargs)
+            if type(result) is CoroutineType:
+                result = await result
+        if not isinstance(result, (AsyncIterator, Iterator)):
+            return result
+        self._answer(result)
+        self._streamed = True
+        if self._main is not None:
+            self._failure = await self._main.run()
+        if self._failure is not None:
+            raise self._failure
+        return None
+
+    async def _call_plain(self) -> object:
+        """Call a plain function, in a thread where it is offered so; await what it returns, if one can."""
+        function = self._function
+        args, kwargs = self._arguments()
+        if function.threaded:
+            try:
+                # Code in the thread must not make it.
+                _ = self.context
+                self.worker = WorkerThread(self.driver.backend, function.name)
+            except NoThread as error:
+                self._refusal = error
+                raise
+            result: object = await Step(
+                self, self.worker, functools.partial(function.function, *args, **kwargs)
+            )
+        else:
+            result = function.function(*args, **kwargs)
+        return await watch(result) if isinstance(result, Awaitable) else result
+
+    def _arguments(self) -> tuple[list[object], dict[str, object]]:
+        """Decode and convert the arguments.
+
+        Raises:
+            RemoteProtocolError, InvalidArgument: they are refused.
+        """
         try:
             value = decode(self.driver, self._event.payload, self._event.declared, self._handles)
             # The arguments hold them from here on, as long as user code holds the arguments.
             self._handles = None
-        except RemoteProtocolError:
-            self._answer_error(ErrorCode.MALFORMED_VALUE, b"")
-            return None
+        except RemoteProtocolError as error:
+            self._refusal = error
+            raise
         if not (
             isinstance(value, list)
             and len(value) == 2
@@ -261,26 +350,33 @@ class IncomingCall(CallEnd):
             and isinstance(value[1], dict)
             and (not value[1] or all(isinstance(key, str) for key in value[1]))
         ):
-            self._answer_error(ErrorCode.MALFORMED_VALUE, b"")
-            return None
+            self._refusal = RemoteProtocolError(
+                "The arguments of a call are a list of values and a map of named ones.",
+                ErrorCode.MALFORMED_VALUE,
+            )
+            raise self._refusal
         try:
             return self._function.signature.bind(value[0], value[1])
         except InvalidArgument as error:
-            self._answer_error(ErrorCode.INVALID_ARGUMENT, encode_value(str(error)))
-            return None
+            self._refusal = error
+            raise
 
     def _answer(self, result: object) -> None:
         """Send the result; a generator in it goes on in this task, others in tasks of their own."""
         function = self._function
         place = f"{function.name}() result"
         sources: Sequence[Source]
+        main: IteratorSource | ThreadIteratorSource | None = None
         try:
             if isinstance(result, AsyncIterator):
                 place = f"{function.name}() item"
                 main = IteratorSource(result, function.signature.item)
                 payload, sources = FIRST_REFERENCE, (main,)
+            elif isinstance(result, Iterator):
+                place = f"{function.name}() item"
+                main = ThreadIteratorSource(result, function.signature.item)
+                payload, sources = FIRST_REFERENCE, (main,)
             else:
-                main = None
                 if not function.signature.result.identity:
                     function.signature.result.check(result, place)
                 payload, sources = encode(result, place, self.driver)
@@ -313,7 +409,14 @@ class IncomingCall(CallEnd):
             self._context._deadline = self._deadline
 
     def _fail(self, error: Exception) -> None:
-        """Answer with what crosses of an exception of user code."""
+        """Answer with what crosses of an exception of user code, or of a refusal of ours."""
+        if error is self._refusal:
+            self._refuse(error)
+            return
+        if self._streamed:
+            if error is not self._failure:
+                self.bug(error, f"Middleware of {self._function.name}()")
+            return
         if self._stop_code is not None or self._core.over:
             self._answer_stopped()
             if not isinstance(error, Abort | DeadlineExceeded):
@@ -324,6 +427,16 @@ class IncomingCall(CallEnd):
         if code != ErrorCode.ABORTED:
             self.report(error)
         self._answer_error(code, payload)
+
+    def _refuse(self, error: Exception) -> None:
+        """Answer with a refusal of ours: nothing of user code has failed."""
+        self._failure = error
+        if isinstance(error, InvalidArgument):
+            self._answer_error(ErrorCode.INVALID_ARGUMENT, encode_value(str(error)))
+        elif isinstance(error, NoThread):
+            self._answer_error(ErrorCode.RESOURCE_EXHAUSTED, encode_value(str(error)))
+        else:
+            self._answer_error(ErrorCode.MALFORMED_VALUE, b"")
 
     def _answer_stopped(self) -> None:
         """The body ended because it was cancelled."""

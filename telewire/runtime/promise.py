@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PromiseSource", "RemotePromise", "open_promise"]
 
+R = TypeVar("R")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -58,6 +59,11 @@ class PromiseSource(Source):
         """Close a coroutine that will not run."""
         if isinstance(self._awaitable, CoroutineType):
             self._awaitable.close()
+
+
+async def watch(awaitable: Awaitable[R]) -> R:
+    """Await it without owning it: a future is cancelled with the task that awaits it otherwise."""
+    return await (asyncio.shield(awaitable) if isinstance(awaitable, asyncio.Future) else awaitable)
 
 
 @final
@@ -87,9 +93,7 @@ class _Settler(StreamEnd):
                 self._awaitable.close()
             return
         try:
-            awaitable = self._awaitable
-            # A future is cancelled with the task that awaits it, and this one is not ours to cancel.
-            value = await (asyncio.shield(awaitable) if isinstance(awaitable, asyncio.Future) else awaitable)
+            value = await watch(self._awaitable)
             payload, sources = encode(value, self._place, self._owner.driver)
         except Exception as error:
             self._reject(error)

@@ -6,7 +6,9 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, cast, final, overload
 
+from telewire.core.states import ConnectionState
 from telewire.core.streams import Stream
+from telewire.errors import NetworkError
 from telewire.runtime.call import Call, OutgoingCall
 from telewire.runtime.iterator import RemoteIterator
 from telewire.runtime.payloads import encode
@@ -14,6 +16,7 @@ from telewire.runtime.service import name_of
 from telewire.runtime.shapes import Converter
 from telewire.runtime.signatures import Signature
 from telewire.runtime.sources import declarations, start_sources
+from telewire.runtime.threads import on_loop
 
 if TYPE_CHECKING:
     from telewire.runtime.driver import Driver
@@ -64,7 +67,20 @@ def start_call(
         ResourceExhausted: too many calls are waiting, or the arguments are too large.
         LocalProtocolError: the conversation is not open.
     """
-    name = target if isinstance(target, str) else "function"
+    if not driver.backend.owns_current_thread():
+        return on_loop(
+            driver.backend,
+            "A remote function",
+            start_call,
+            driver,
+            target,
+            args,
+            kwargs,
+            options,
+            signature,
+            result=result,
+        )
+    name = target if isinstance(target, str) else target.kind.name.lower()
     payload, sources = encode([args, kwargs], f"{name}()", driver, arguments=True)
     now = driver.backend.now()
     lifetime = None if options.timeout is None else now + options.timeout
@@ -93,6 +109,18 @@ def start_call(
         start_sources(state, sources, call.declared, f"{name}() argument")
     driver.schedule()
     return Call(state)
+
+
+# Any: as start_call.
+def call_on(driver: Driver, name: str, *details: Any) -> Call[Any]:
+    """Start a call on a conversation that was open once; as :func:`start_call`.
+
+    Raises:
+        NetworkError: it has ended.
+    """
+    if driver.connection.state is not ConnectionState.OPEN:
+        raise NetworkError(f"{name}() was called after the connection had ended.")
+    return start_call(driver, name, *details)
 
 
 @final

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from telewire.runtime.backend import Backend, Signal
     from telewire.runtime.transport import Transport, TransportHandler
 
-__all__ = ["Server", "refuse"]
+__all__ = ["Server", "answer", "refuse"]
 
 SESSION_BYTES = 16
 TOKEN_BYTES = 32
@@ -31,6 +31,17 @@ def refuse(driver: Driver, event: CallReceived) -> None:
     driver.connection.reject(event.call, ErrorCode.FUNCTION_NOT_FOUND, encode_value(text))
     driver.connection.finish(event.call)
     driver.schedule()
+
+
+# Any: a service of any provider.
+def answer(service: Service[Any], driver: Driver, event: CallReceived) -> None:
+    """Start the function of ``service`` that is called."""
+    function = service.find(event.target) if isinstance(event.target, str) else None
+    if function is None:
+        driver.give_up(event.declared)
+        refuse(driver, event)
+    else:
+        IncomingCall(driver, function.service or service, function, event)
 
 
 @final
@@ -60,12 +71,7 @@ class Server:
 
     def serve(self, driver: Driver, event: CallReceived) -> None:
         """Start the function that is called."""
-        function = self._service.find(event.target) if isinstance(event.target, str) else None
-        if function is None:
-            driver.give_up(event.declared)
-            refuse(driver, event)
-        else:
-            IncomingCall(driver, self._service, function, event)
+        answer(self._service, driver, event)
 
     def forget(self, driver: Driver) -> None:
         """A conversation has lost its transport."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Protocol, final
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, final
 
 from telewire.runtime.context import enter_context
+from telewire.runtime.threads import Step, Stepping, WorkerThread
 from telewire.wire.frames import Kind
 
 if TYPE_CHECKING:
     from telewire.core.streams import Stream
-    from telewire.runtime.context import ContextHolder
+    from telewire.runtime.context import CloseCallbacks, ContextHolder
     from telewire.runtime.driver import Driver
 
 __all__ = ["Body", "Owner", "Source", "SourceTask", "declarations", "discard_sources", "start_sources"]
@@ -31,6 +32,14 @@ class Owner(Protocol):
     @property
     def holder(self) -> ContextHolder | None:
         """What ``get_context()`` finds in the source's code; None where it serves no call."""
+
+    @property
+    def worker(self) -> WorkerThread | None:
+        """The thread of the plain function that serves the call: its iterators are stepped there."""
+
+    @property
+    def callbacks(self) -> CloseCallbacks:
+        """What runs when the call is over."""
 
     def report(self, error: Exception) -> None:
         """Give a bug to the service's hook."""
@@ -84,7 +93,7 @@ class Runnable(Protocol):
         """Do it all; user code's failures are handled inside."""
 
 
-class Body(Protocol):
+class Body(Stepping, Protocol):
     """The task that user code runs in."""
 
     def cancel_body(self, again: bool = False) -> None:
@@ -95,15 +104,19 @@ class Body(Protocol):
 class SourceTask:
     """A task of its own for a source; stays alive until it has ended."""
 
-    __slots__ = ("_cancelling", "_owner", "_run", "_task")
+    __slots__ = ("_begun", "_cancelling", "_owner", "_run", "_task", "step")
 
     def __init__(self, owner: Owner, make: MakeRunnable) -> None:
+        # Any: steps give all kinds of things.
+        self.step: Step[Any] | None = None
         self._owner = owner
+        self._begun = False
         self._cancelling = False
         self._run = make(self)
         self._task = owner.driver.backend.spawn(self._main)
 
     async def _main(self) -> None:
+        self._begun = True
         if self._owner.holder is not None:
             enter_context(self._owner.holder)
         try:
@@ -113,8 +126,16 @@ class SourceTask:
                 raise
 
     def cancel_body(self, again: bool = False) -> None:
-        """Cancel what user code awaits, once, or ``again``."""
-        if again or not self._cancelling:
+        """Cancel what user code awaits, once, or ``again``; a step in a thread is only waited for less.
+
+        What has not begun is not cancelled: it finds out itself, and closes what it was given.
+        """
+        if not self._begun:
+            return
+        if self.step is not None:
+            if again:
+                self.step.abandon()
+        elif again or not self._cancelling:
             self._cancelling = True
             self._task.cancel()
 

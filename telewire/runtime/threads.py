@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, Type
 
 import anyio
 
-from telewire.errors import ResourceExhausted
+from telewire.runtime.failures import NoThread
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Backend, Signal
@@ -62,7 +62,7 @@ class WorkerThread:
     It ends when nobody holds it any more: a new one is held once, by who made it.
 
     Raises:
-        ResourceExhausted: too many run already.
+        NoThread: too many run already.
     """
 
     def __init__(self, backend: Backend, name: str) -> None:
@@ -176,9 +176,7 @@ class Step(Generic[R]):
             self._value = value
 
 
-def on_loop(
-    backend: Backend, what: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
-) -> R:
+def on_loop(backend: Backend, what: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Call ``function`` on the loop from one of our threads, in the caller's context, and wait for it.
 
     Raises:
@@ -214,7 +212,7 @@ def _free() -> None:
         _running -= 1
 
 
-def _exhausted(why: str) -> ResourceExhausted:
-    error = ResourceExhausted(f"No thread is left for one more plain function: {why}; try again later.")
+def _exhausted(why: str) -> NoThread:
+    error = NoThread(f"No thread is left for one more plain function: {why}; try again later.")
     error.retryable = True
     return error

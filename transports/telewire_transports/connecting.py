@@ -27,6 +27,8 @@ def connect(
     *,
     headers: Mapping[str, str] | None = None,
     timeout: float = 10.0,
+    # Any: a service of any provider.
+    service: Service[Any] | None = None,
     ssl_context: ssl.SSLContext | None = None,
     limits: Limits | None = None,
 ) -> Client:
@@ -36,6 +38,7 @@ def connect(
         url: http, https, ws or wss; the conversation goes over WebSocket.
         headers: real HTTP headers of the request.
         timeout: seconds for connecting and the hellos.
+        service: what the server may call here, as ``context.remote``.
         ssl_context: for https and wss; the default verifies certificates.
         limits: what this side accepts.
 
@@ -46,7 +49,7 @@ def connect(
     open_transport = functools.partial(
         connect_websocket, url, headers=headers, timeout=timeout, ssl_context=ssl_context, limits=limits
     )
-    return Client(open_transport, limits=limits, timeout=timeout)
+    return Client(open_transport, limits=limits, timeout=timeout, service=service)
 
 
 async def serve(

@@ -42,11 +42,14 @@ def connect(
     *,
     headers: Mapping[str, str] | None = None,
     limits: Limits | None = None,
+    # Any: a service of any provider.
+    client_service: Service[Any] | None = None,
 ) -> Client:
     """A client of ``service`` in this process: ``async with memory.connect(service) as remote: …``.
 
     Values go through the codec, validation and flow control as over a network. ``headers`` are what
     the service's provider sees in the request; ``limits`` hold for both sides.
+    ``client_service`` is what the other side may call here, as ``context.remote``.
     """
 
     async def open_transport(accept: AcceptTransport) -> Transport:
@@ -56,7 +59,7 @@ def connect(
         ours.accept(accept)
         return ours
 
-    return Client(open_transport, limits=limits)
+    return Client(open_transport, limits=limits, service=client_service)
 
 
 @final
