@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from telewire.core.connection import Connection
     from telewire.runtime.byte_stream import ByteStream
     from telewire.runtime.call import Call
+    from telewire.runtime.channel import Channel
     from telewire.runtime.client import Client
     from telewire.runtime.context import Context, get_context
     from telewire.runtime.iterator import RemoteIterator
@@ -52,6 +53,7 @@ __all__ = [
     "Call",
     "CallCancelled",
     "CancelOutcome",
+    "Channel",
     "ChannelClosed",
     "Client",
     "Connection",
@@ -84,6 +86,7 @@ __all__ = [
 _LAZY: Final = {
     "ByteStream": "telewire.runtime.byte_stream",
     "Call": "telewire.runtime.call",
+    "Channel": "telewire.runtime.channel",
     "Client": "telewire.runtime.client",
     "Connection": "telewire.core.connection",
     "Context": "telewire.runtime.context",

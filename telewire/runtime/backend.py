@@ -79,7 +79,7 @@ class Backend(ABC):
         """
 
     def start(self, function: Callable[[], Coroutine[Any, Any, object]]) -> Task:
-        """The same for a caller who holds the task until it has ended; cheaper for each call."""
+        """The same for a caller who holds the task until it has ended; they begin in this order."""
         return self.spawn(function)
 
     @abstractmethod
@@ -369,6 +369,7 @@ class _TrioBackend(Backend):
         self._soon: deque[Callable[[], object]] = deque()
         self._wake = trio.Event()
         self._waiting: list[tuple[Callable[..., Awaitable[object]], contextvars.Context]] = []
+        self._starting: deque[tuple[trio.CancelScope, Callable[[], Coroutine[Any, Any, object]]]] = deque()
         self._timer_task_wake = trio.Event()
         self._timers: list[_TrioTimer] = []
         self._timers_made = 0
@@ -443,12 +444,26 @@ class _TrioBackend(Backend):
             with scope:
                 await function(*args)
 
-        chosen = contextvars.copy_context() if context is None else context
-        if self._nursery is None:
-            self._waiting.append((run, chosen))
-        else:
-            chosen.run(self._nursery.start_soon, run)
+        self._spawn(run, contextvars.copy_context() if context is None else context)
         return _TrioTask(scope)
+
+    def start(self, function: Callable[[], Coroutine[Any, Any, object]]) -> Task:
+        # Trio runs new tasks in any order; whichever comes first takes what was started first.
+        scope = self._trio.CancelScope()
+        self._starting.append((scope, function))
+        self._spawn(self._run_next, contextvars.copy_context())
+        return _TrioTask(scope)
+
+    async def _run_next(self) -> None:
+        scope, function = self._starting.popleft()
+        with scope:
+            await function()
+
+    def _spawn(self, run: Callable[[], Awaitable[object]], context: contextvars.Context) -> None:
+        if self._nursery is None:
+            self._waiting.append((run, context))
+        else:
+            context.run(self._nursery.start_soon, run)
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         self._soon.append(callback)

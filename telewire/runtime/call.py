@@ -18,6 +18,7 @@ from telewire.errors import (
     RemoteProtocolError,
 )
 from telewire.runtime.byte_stream import ByteStream
+from telewire.runtime.channel import Channel
 from telewire.runtime.context import CloseCallbacks, OnClose
 from telewire.runtime.driver import CallEnd, StreamEnd
 from telewire.runtime.failures import close_reason, log_bug, received_error
@@ -261,6 +262,9 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
     def __aiter__(self: Call[AsyncIterator[Y]]) -> AsyncIterator[Y]: ...
     @overload
     def __aiter__(self: Call[ByteStream]) -> AsyncIterator[bytes]: ...
+    @overload
+    # Any: what the loop's end of the channel sends does not matter to the loop.
+    def __aiter__(self: Call[Channel[Y, Any]]) -> AsyncIterator[Y]: ...
     def __aiter__(self) -> AsyncIterator[Any]:
         """The items of the stream in the result. Leaving the loop ends the stream, at once."""
         return _CallIterator(self._state)
@@ -334,7 +338,7 @@ class _CallIterator(AsyncIterator[Any]):
             if state.quiet:
                 raise StopAsyncIteration from None
             raise
-        if not isinstance(result, RemoteIterator | ByteStream):
+        if not isinstance(result, RemoteIterator | ByteStream | Channel):
             raise TypeError(
                 f"The result of {state.name}() is {type(result).__name__}, which has no items; "
                 "await the call instead of iterating it."
@@ -349,6 +353,6 @@ class _CallIterator(AsyncIterator[Any]):
             if not buffer.stream.retired:
                 with contextlib.suppress(RuntimeError):
                     buffer.driver.finalise(buffer.stream)
-        elif isinstance(result, ByteStream):
+        elif isinstance(result, ByteStream | Channel):
             result._drop()
         state.drop()

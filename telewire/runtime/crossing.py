@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from telewire.errors import ErrorCode
 from telewire.runtime.byte_stream import ByteStream, open_bytes
+from telewire.runtime.channel import Channel, ChannelSource, open_channel
 from telewire.runtime.function import FunctionSource, is_function, open_function
 from telewire.runtime.iterator import open_iterator
 from telewire.runtime.producer import IteratorSource
@@ -28,6 +29,8 @@ def source_of(obj: object, driver: Driver) -> Source | None:
         return obj.source()
     if isinstance(obj, AsyncIterator):
         return IteratorSource(obj)
+    if isinstance(obj, Channel):
+        return ChannelSource(driver, obj)
     if is_function(obj):
         return FunctionSource(driver, obj)  # type: ignore[arg-type]  # it is callable
     if isinstance(obj, Awaitable):
@@ -41,6 +44,7 @@ _OPENERS: Final[dict[Kind, Callable[[Driver, Stream], object]]] = {
     Kind.ITEMS: open_iterator,
     Kind.PROMISE: open_promise,
     Kind.FUNCTION: open_function,
+    Kind.CHANNEL: open_channel,
     Kind.BYTES: open_bytes,
 }
 

@@ -17,6 +17,7 @@ from telewire.core.streams import Call, Stream
 from telewire.errors import ErrorCode, NetworkError
 from telewire.runtime.exports import Exports
 from telewire.runtime.failures import received_error
+from telewire.wire.frames import Kind
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Backend, Timer
@@ -313,6 +314,8 @@ class Driver:
     def give_up(self, declared: tuple[Stream, ...], code: ErrorCode = ErrorCode.NONE) -> None:
         """Stop streams that nobody will have a handle for."""
         for stream in declared:
+            if stream.kind is Kind.CHANNEL:
+                self.connection.reset(stream, code)
             if not stream.retired:
                 self.connection.stop(stream, code)
         if declared:

@@ -47,9 +47,8 @@ class _Sources:
         known = self.numbers.get(id(obj))
         if known is not None:
             if not self.found[known].repeatable:
-                raise ValueEncodeError(
-                    f"The same {type(obj).__name__} stands twice in one value; pass it once."
-                )
+                what = obj.kind if isinstance(obj, Convertible) else type(obj).__name__
+                raise ValueEncodeError(f"The same {what} stands twice in one value; pass it once.")
             return Reference(known)
         source = source_of(obj, self.driver)
         if source is not None:
@@ -92,7 +91,7 @@ def encode(
     except ValueEncodeError as error:
         path = error.path.removeprefix("value")
         if arguments:
-            path = f" argument{path.removeprefix('[0]').removeprefix('[1]')}"
+            path = f" argument{path[3:]}"
         message = f"{place}{path}{': ' if error.problem[:1].isupper() else ' '}{error.problem}"
     for source in sources.found:
         source.discard()
