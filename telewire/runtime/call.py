@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final, overload
+
+import anyio
 
 from telewire.core import streams
 from telewire.errors import (
     CallCancelled,
     CancelOutcome,
+    DeadlineExceeded,
     ErrorCode,
     InvalidArgument,
     NetworkError,
@@ -54,6 +58,8 @@ class OutgoingCall(CallEnd):
     # Why we cancelled, if we did; quiet where a loop over the call should just end.
     cancelled: CallCancelled | None = None
     quiet: bool = False
+    # The deadline of the scope that the call was made in, infinite without one.
+    ambient: float = math.inf
     _decoded: bool = False
 
     def __init__(self, driver: Driver, name: str, converter: Converter | None) -> None:
@@ -197,8 +203,19 @@ class OutgoingCall(CallEnd):
                 self.waiting -= 1
         self.seen = True
         if self.error is not None:
+            if isinstance(self.error, DeadlineExceeded):
+                await self._let_scope_speak()
             raise self.error
         return self.result
+
+    async def _let_scope_speak(self) -> None:
+        """Where the scope that gave the deadline is still around us, its end is its own to tell."""
+        backend = self.driver.backend
+        if backend.deadline() <= self.ambient < math.inf:
+            await anyio.sleep_until(self.ambient)
+            # On asyncio the scope's timer may be due in the pass of the loop after ours.
+            await backend.checkpoint()
+            await backend.checkpoint()
 
 
 def _end_locally(stream: streams.Stream, error: BaseException | None) -> None:

@@ -105,6 +105,8 @@ def start_call(
         raise
     call.app = state
     state.core = call
+    if deadline < math.inf:
+        state.ambient = deadline
     if sources:
         start_sources(state, sources, call.declared, f"{name}() argument")
     driver.schedule()

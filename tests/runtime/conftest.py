@@ -17,7 +17,7 @@ import pytest
 
 from telewire import Limits, Remote, Service
 from telewire.runtime.backend import current_backend
-from tests.runtime.world import Bugs, Connected, World, lived, memory_world, until, websocket_world
+from tests.runtime.world import Bugs, Connected, RemoteOf, World, lived, memory_world, until, websocket_world
 
 WATCHDOG_SECONDS = 10.0
 WORLDS = {"memory": memory_world, "websocket": websocket_world}
@@ -72,7 +72,7 @@ def connected(transport: str, log: Bugs) -> Connected:
 
 
 @pytest.fixture
-def remote_of(connected: Connected) -> Callable[[Service[Any]], AbstractAsyncContextManager[Remote]]:
+def remote_of(connected: Connected) -> RemoteOf:
     """The remote alone, where a test needs no more; enter what it returns."""
 
     @asynccontextmanager

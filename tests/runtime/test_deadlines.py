@@ -107,6 +107,20 @@ async def test_fail_after_ends_the_call_on_both_sides(connected: Connected) -> N
         await until(lambda: ended == ["wait"])
 
 
+async def test_move_on_after_moves_on(connected: Connected) -> None:
+    service, ended = timed_service()
+    async with connected(service) as world:
+        for _ in range(10):
+            with anyio.move_on_after(0.01) as scope:
+                await world.remote.wait()
+            assert scope.cancelled_caught
+        await until(lambda: len(ended) == 10)
+        # Awaited outside of the scope that gave the deadline, the call itself tells of it.
+        with anyio.move_on_after(0.01):
+            call = world.remote.wait()
+        assert isinstance(await caught(call), DeadlineExceeded)
+
+
 async def test_a_timeout_is_deadline_exceeded(connected: Connected) -> None:
     service, ended = timed_service()
     reasons: list[object] = []

@@ -98,9 +98,9 @@ async def test_i11_waiting_calls_start_in_order(connected: Connected) -> None:
     async with connected(service, limits=Limits(open_calls=1)) as world:
         calls = [world.remote.wait(number) for number in range(5)]
         for number, call in enumerate(calls):
-            await until(lambda number=number: len(started) == number + 1)
             gates[number].set()
             await call
+            assert started[: number + 1] == list(range(number + 1))
         assert started == [0, 1, 2, 3, 4]
 
 

@@ -6,7 +6,7 @@ import gc
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import anyio
 import anyio.lowlevel
@@ -20,9 +20,10 @@ from telewire.runtime.server import Server
 from telewire.runtime.transport import AcceptTransport, Request, Transport, TransportHandler
 from telewire_transports import MemoryLink, connect_websocket, serve_websocket
 
-__all__ = ["Bugs", "Connected", "World", "caught", "drained", "leftovers", "quiescent", "until"]
+__all__ = ["Bugs", "Connected", "RemoteOf", "World", "caught", "drained", "leftovers", "quiescent", "until"]
 
 PATIENCE = 5.0
+PASSES = 20
 
 
 class Recorder:
@@ -123,6 +124,11 @@ class Connected(Protocol):
     ) -> AbstractAsyncContextManager[World]: ...
 
 
+# Any: services of every provider.
+RemoteOf: TypeAlias = Callable[[Service[Any]], AbstractAsyncContextManager[Remote]]
+"""The fixture ``remote_of``: the same where a test needs the remote alone."""
+
+
 class Bugs(logging.Handler):
     """What telewire and the loop have logged; a test that does not expect any fails with them."""
 
@@ -156,6 +162,9 @@ async def quiescent(remote: Remote | None = None) -> None:
     gc.collect()
     if remote is not None:
         await remote["test.round_trip"]()
+    # anyio sleeps before it looks a second time; by then most has happened already.
+    for _ in range(PASSES):
+        await anyio.lowlevel.checkpoint()
     await anyio.wait_all_tasks_blocked()
 
 
