@@ -223,8 +223,22 @@ class SendHalf:
             self.outbox.appendleft(rest)
             self.queued += max(len(rest), self._item_cost)
             head = head[:room]
+        elif self.outbox:
+            head = self._join_chunks(head, room)
         self.window.used += max(len(head), self._item_cost)
         return encode_frame(Chunk(self.stream.reference, 0, head))
+
+    def _join_chunks(self, head: bytes, room: int) -> bytes:
+        """A chunk with those behind it that fit into its frame: alone, each would cost as much as an item."""
+        parts = [head]
+        room -= len(head)
+        outbox = self.outbox
+        while outbox and type(chunk := outbox[0]) is bytes and len(chunk) <= room:
+            outbox.popleft()
+            self.queued -= max(len(chunk), self._item_cost)
+            room -= len(chunk)
+            parts.append(chunk)
+        return head if len(parts) == 1 else b"".join(parts)
 
     def _emit_payload(
         self, head: Outgoing, numbers: Numbers, now: float

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Sequence
 from typing import IO, final
 
-from telewire.runtime.byte_readers import PoolThread
+from telewire.runtime.byte_threads import PoolThread
 
 __all__ = ["PartFile"]
 

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import inspect
 import io
 import os
 import stat
-import threading
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from typing import IO, TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar, final
+from typing import IO, TYPE_CHECKING, Final, Protocol, TypeAlias, final
 
-import anyio
-import anyio.lowlevel
-import anyio.to_thread
-
+from telewire.runtime.byte_chunks import as_bytes
+from telewire.runtime.byte_threads import FileThread, OwnThread, PoolThread
 from telewire.runtime.shapes import Convertible
-from telewire.runtime.threads import WorkerThread
 
 if TYPE_CHECKING:
-    from telewire.runtime.backend import Backend
+    from telewire.runtime.backend import Backend, Signal
+    from telewire.runtime.threads import WorkerThread
 
-__all__ = ["BytesSource", "LosingReader", "PoolThread", "Readable", "describe_source", "reader_of"]
-
-R = TypeVar("R")
+__all__ = ["BytesSource", "LosingReader", "Readable", "describe_source", "reader_of"]
 
 BLOCKING_CHUNK: Final = 256 * 1024
 """Bytes of one read in a thread: a hop costs as much as copying about so many."""
 READY_CHUNK: Final = 64 * 1024
 """Bytes of one read that costs no hop: a frame's worth, so that nothing is cut again."""
-POOL_THREADS: Final = 40
+LEAST_COST: Final = 256
+"""What a chunk counts at least, however small: the least that it costs in credit."""
 
 
 class Readable(Protocol):
@@ -82,128 +79,33 @@ def describe_source(source: object) -> tuple[str | None, int | None, str | None]
     )
 
 
-def reader_of(source: BytesSource, backend: Backend) -> AsyncIterator[object]:
+def reader_of(
+    source: BytesSource,
+    backend: Backend,
+    room: Callable[[], int] | None = None,
+    worker: WorkerThread | None = None,
+) -> AsyncIterator[object]:
     """Read ``source`` chunk by chunk; nothing of it is touched before the first step.
 
-    What blocks is read in a thread. The reader may have ``aclose``, to be called where it is left
-    before its end: it closes iterators, and files that were opened here.
+    What blocks is read in a thread: in ``worker``, if its maker has one, or one of its own. ``room()``
+    says how many bytes it may run ahead of who takes them, besides the last chunk. The reader may have
+    ``aclose``, to be called where it is left before its end: it closes iterators, and files opened here.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         return _MemoryReader(source)
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
         # A pipe may block for ever: it gets a thread that the pool does not miss.
-        return _PathReader(path, PoolThread() if os.path.isfile(path) else OwnThread(backend))
+        return _PathReader(path, PoolThread() if os.path.isfile(path) else OwnThread(backend, worker))
     read = None if isinstance(source, Convertible) else getattr(source, "read", None)
     if read is not None:
         if inspect.iscoroutinefunction(read) or isinstance(source, AsyncIterable):
             return _AsyncReader(read)
-        return _BlockingReader(_reads(read), OwnThread(backend))
+        return _BlockingReader(_reads(read), backend, room, worker)
     if isinstance(source, AsyncIterable):
         return aiter(source)
     assert isinstance(source, Iterable)
-    return _BlockingReader(source, OwnThread(backend))
-
-
-# --- threads -------------------------------------------------------------------------------------
-
-
-class Thread(Protocol):
-    """Where blocking work runs, one piece at a time."""
-
-    async def run(self, function: Callable[[], R]) -> R:
-        """Run it and wait; cancelled, the wait ends and the work goes on."""
-
-    def end(self) -> None:
-        """Nothing more will be run."""
-
-
-_pool: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("telewire_file_threads")
-
-
-@final
-class PoolThread:
-    """Threads of the pool, for short work on one regular file: pieces never overlap.
-
-    They would where a wait is cancelled: its thread still reads when the next closes the file.
-    """
-
-    __slots__ = ("_lock",)
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    async def run(self, function: Callable[[], R]) -> R:
-        """Run ``function``."""
-        limiter = _pool.get(None)
-        if limiter is None:
-            limiter = anyio.CapacityLimiter(POOL_THREADS)
-            _pool.set(limiter)
-        return await anyio.to_thread.run_sync(self._run, function, limiter=limiter)
-
-    def _run(self, function: Callable[[], R]) -> R:
-        with self._lock:
-            return function()
-
-    def end(self) -> None:
-        """A pool's threads end by themselves."""
-
-
-@final
-class OwnThread:
-    """One thread from the first piece of work to the last, in the context of that first piece.
-
-    A generator stepped by a pool fails where it holds what belongs to a thread, a database cursor
-    for one.
-    """
-
-    __slots__ = ("_backend", "_worker")
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self._worker: WorkerThread | None = None
-
-    async def run(self, function: Callable[[], R]) -> R:
-        """Run ``function``, behind what was given before.
-
-        Raises:
-            ResourceExhausted: too many threads run already.
-        """
-        if self._worker is None:
-            self._worker = WorkerThread(self._backend, "byte stream")
-        done = self._backend.signal()
-        results: list[R] = []
-        errors: list[BaseException] = []
-
-        def job() -> None:
-            try:
-                results.append(function())
-            except BaseException as error:
-                errors.append(error)
-
-        self._worker.submit(job, done.set)
-        await done.wait()
-        if errors:
-            try:
-                raise errors[0]
-            finally:
-                # The traceback holds this frame.
-                errors.clear()
-        return results[0]
-
-    def end(self) -> None:
-        """Let the thread end behind what was given to it; from any thread."""
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            if self._backend.owns_current_thread():
-                worker.release()
-            else:
-                # The loop may be gone, and with it whoever would mind.
-                with contextlib.suppress(RuntimeError):
-                    self._backend.call_soon_threadsafe(worker.release)
-
-
-# --- readers -------------------------------------------------------------------------------------
+    return _BlockingReader(source, backend, room, worker)
 
 
 class LosingReader(AsyncIterator[object]):
@@ -256,7 +158,7 @@ class _PathReader(LosingReader):
 
     __slots__ = ("_file", "_path", "_thread")
 
-    def __init__(self, path: str, thread: Thread) -> None:
+    def __init__(self, path: str, thread: FileThread) -> None:
         self._path = path
         self._thread = thread
         self._file: IO[bytes] | None = None
@@ -292,42 +194,116 @@ class _PathReader(LosingReader):
         self._thread.end()
 
 
-class _End:
-    """What stands for the end of an iterator: StopIteration cannot pass through a coroutine."""
-
-
-_END: Final = _End()
-
-
 @final
 class _BlockingReader(LosingReader):
-    """A sync iterable, stepped and closed in one thread."""
+    """A sync iterable, stepped and closed in one thread.
 
-    __slots__ = ("_iterator", "_source", "_thread")
+    The thread steps ahead as far as there is room, since a hop for each small chunk would cost more
+    than the chunk. What it has is handed over at once: a step that blocks holds nothing back.
+    """
 
-    def __init__(self, source: Iterable[object], thread: Thread) -> None:
+    __slots__ = (
+        "_arrived",
+        "_backend",
+        "_error",
+        "_iterator",
+        "_leaving",
+        "_over",
+        "_room",
+        "_signal",
+        "_source",
+        "_stepping",
+        "_thread",
+        "_told",
+    )
+
+    def __init__(
+        self,
+        source: Iterable[object],
+        backend: Backend,
+        room: Callable[[], int] | None,
+        worker: WorkerThread | None,
+    ) -> None:
         self._source: Iterable[object] | None = source
         self._iterator: Iterator[object] | None = None
-        self._thread = thread
+        self._backend = backend
+        self._room = room
+        self._thread = OwnThread(backend, worker)
+        self._signal: Signal | None = None
+        self._stepping = False
+        # These are shared with the thread. Each is written by one side only, but _told, which the
+        # thread sets before it calls the loop, and the loop clears before it looks.
+        self._arrived: deque[object] = deque()
+        self._error: BaseException | None = None
+        self._over = False
+        self._leaving = False
+        self._told = False
 
     async def __anext__(self) -> object:
-        chunk = await self._thread.run(self._step)
-        if isinstance(chunk, Awaitable):
-            # A read that looks sync and is not.
-            chunk = await chunk or _END
-        if chunk is _END:
-            self._thread.end()
-            raise StopAsyncIteration
-        return chunk
+        while not self._arrived:
+            if self._over and not self._stepping:
+                self._thread.end()
+                if self._error is not None:
+                    raise self._error
+                raise StopAsyncIteration
+            if not self._stepping:
+                room = READY_CHUNK if self._room is None else self._room()
+                self._thread.submit(functools.partial(self._steps, room), self._stepped)
+                self._stepping = True
+            self._signal = self._backend.signal()
+            await self._signal.wait()
+        first = self._arrived.popleft()
+        if isinstance(first, Awaitable):
+            # A read that looks sync and is not; at its end it gives nothing, and is asked again.
+            return await first or self._end_of_reads()
+        return self._joined(as_bytes(first))
 
-    def _step(self) -> object:
-        if self._iterator is None:
-            assert self._source is not None
-            self._iterator, self._source = iter(self._source), None
-        return next(self._iterator, _END)
+    def _joined(self, first: bytes) -> bytes:
+        """A chunk with those that came with it, up to a frame's worth."""
+        arrived = self._arrived
+        size = len(first)
+        parts = [first]
+        while arrived and type(arrived[0]) is bytes and size + len(arrived[0]) <= READY_CHUNK:
+            parts.append(arrived.popleft())  # type: ignore[arg-type]  # bytes, as just seen
+            size += len(parts[-1])
+        return first if len(parts) == 1 else b"".join(parts)
+
+    @staticmethod
+    def _end_of_reads() -> object:
+        raise StopAsyncIteration
+
+    def _stepped(self) -> None:
+        self._stepping = False
+        self._wake()
+
+    def _wake(self) -> None:
+        self._told = False
+        if self._signal is not None:
+            self._signal.set()
+            self._signal = None
+
+    # --- in the thread ---------------------------------------------------------------------------
+
+    def _steps(self, room: int) -> None:
+        try:
+            if self._iterator is None:
+                assert self._source is not None
+                self._iterator, self._source = iter(self._source), None
+            for chunk in self._iterator:
+                self._arrived.append(chunk)
+                room -= max(len(chunk), LEAST_COST) if isinstance(chunk, bytes) else room
+                if room <= 0 or self._leaving:
+                    return
+                if not self._told:
+                    self._told = True
+                    self._backend.call_soon_threadsafe(self._wake)
+        except BaseException as error:
+            self._error = error
+        self._over = True
 
     async def aclose(self) -> None:
         """Close the iterator, behind a step that still goes on."""
+        self._leaving = True
         try:
             await self._thread.run(self._close)
         finally:

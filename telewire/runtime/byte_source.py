@@ -3,116 +3,27 @@
 from __future__ import annotations
 
 import contextvars
-import inspect
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, final
 
 from telewire.core.streams import Stream
 from telewire.errors import LocalProtocolError
 from telewire.limits import Limits
 from telewire.runtime.backend import current_backend
+from telewire.runtime.byte_chunks import Chunks, Progress, as_bytes
 from telewire.runtime.byte_readers import BytesSource, LosingReader, reader_of
 from telewire.runtime.context import CloseCallbacks, OnClose
-from telewire.runtime.failures import close_reason, log_bug
+from telewire.runtime.failures import close_reason
 from telewire.runtime.producer import Producer
 from telewire.runtime.sources import Body, Owner, Source, SourceTask
+from telewire.runtime.threads import WorkerThread, current_worker
 from telewire.wire.frames import Kind
 from telewire.wire.values import ValueEncodeError
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Backend
 
-__all__ = ["ByteSource", "Chunks", "LocalBytes", "OnProgress", "Progress"]
-
-OnProgress: TypeAlias = Callable[[int, int | None], object]
-"""A callback of ``on_progress``: bytes done, and bytes in all or None where nobody said."""
-
-
-@final
-class Chunks:
-    """Bytes that wait to be taken, in the pieces in which they came."""
-
-    __slots__ = ("_queue", "_taken")
-
-    def __init__(self) -> None:
-        self._queue: deque[bytes] = deque()
-        # Of the first piece: cutting it again and again would be quadratic.
-        self._taken = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._queue)
-
-    def put(self, chunk: bytes) -> None:
-        """Add a piece that is not empty."""
-        self._queue.append(chunk)
-
-    def take(self, max_bytes: int | None) -> bytes:
-        """The first piece, or its first ``max_bytes``; there must be one."""
-        chunk = self._queue[0]
-        begin = self._taken
-        if max_bytes is not None and len(chunk) - begin > max_bytes:
-            self._taken = begin + max_bytes
-            return chunk[begin : self._taken]
-        self._queue.popleft()
-        self._taken = 0
-        return chunk[begin:] if begin else chunk
-
-    def clear(self) -> None:
-        """Forget them."""
-        self._queue.clear()
-        self._taken = 0
-
-
-@final
-class Progress:
-    """Callbacks that hear how far a stream has come."""
-
-    __slots__ = ("_callbacks",)
-
-    def __init__(self) -> None:
-        self._callbacks: list[tuple[OnProgress, contextvars.Context]] = []
-
-    def add(self, callback: OnProgress) -> None:
-        """Call ``callback`` from now on, in the context of whoever asked for it."""
-        self._callbacks.append((callback, contextvars.copy_context()))
-
-    def tell(self, backend: Backend, done: int, total: int | None) -> None:
-        """Tell them; one that fails is logged and not called again."""
-        for entry in tuple(self._callbacks):
-            callback, context = entry
-            try:
-                result = context.run(callback, done, total)
-            except Exception as error:
-                log_bug(error, "An on_progress callback")
-                self._callbacks.remove(entry)
-                continue
-            if inspect.iscoroutine(result):
-                backend.spawn(_finish, result, context=context)
-
-
-# Any: what a coroutine exchanges with its loop.
-async def _finish(coroutine: Coroutine[Any, Any, object]) -> None:
-    try:
-        await coroutine
-    except Exception as error:
-        log_bug(error, "An on_progress callback")
-
-
-def as_bytes(chunk: object) -> bytes:
-    """A chunk of a source.
-
-    Raises:
-        TypeError: it is none.
-    """
-    if type(chunk) is bytes:
-        return chunk
-    if isinstance(chunk, bytes | bytearray | memoryview):
-        return bytes(chunk)
-    raise TypeError(
-        f"The source of a byte stream gave {type(chunk).__name__} instead of bytes"
-        f"{'; encode it first' if isinstance(chunk, str) else ''}."
-    )
+__all__ = ["ByteSource", "LocalBytes"]
 
 
 @final
@@ -152,15 +63,20 @@ class LocalBytes:
 
     def on_close(self, callback: OnClose) -> None:
         """Run ``callback`` when it is over."""
+        worker = current_worker()
+        if worker is not None:
+            self._bind(worker.backend)
         if self._callbacks is None:
             self._early.append((callback, contextvars.copy_context()))
         else:
             self._callbacks.add(callback)
 
-    def open(self, backend: Backend) -> AsyncIterator[object]:
-        """Begin to read, in this context."""
+    def open(
+        self, backend: Backend, room: Callable[[], int] | None = None, worker: WorkerThread | None = None
+    ) -> AsyncIterator[object]:
+        """Begin to read, in this context: about ``room()`` bytes ahead, and in ``worker`` where it blocks."""
         if self._reader is None:
-            self._reader = reader_of(self._source, backend)
+            self._reader = reader_of(self._source, backend, room, worker)
         self._bind(backend)
         return self._reader
 
@@ -312,7 +228,8 @@ class ByteProducer(Producer):
         return error
 
     async def _send_all(self) -> None:
-        self._source = self._bytes.open(self._driver.backend)
+        connection = self._driver.connection
+        self._source = self._bytes.open(self._driver.backend, lambda: connection.room(self._stream))
         # What was left when somebody read a part of it here.
         while self._bytes.chunks and not self._stopped:
             self._send(self._bytes.chunks.take(None))

@@ -385,11 +385,34 @@ def test_how_much_room_is_left() -> None:
     peer.core.send_chunk(stream, bytes(1000))
     assert peer.core.room(stream) == 2048 - 256 - 1000
     peer.hear()
-    assert peer.core.room(stream) == 2048 - 256 - 1000
+    # They left in one frame, which cost what it has.
+    assert peer.core.room(stream) == 2048 - 1001
     peer.core.send_chunk(stream, bytes(5000))
     assert peer.core.room(stream) == 0
     peer.core.reset(stream)
     assert peer.core.room(stream) == peer.core.room(function) == peer.core.room(call) == 0
+
+
+def test_chunks_that_are_ready_together_share_a_frame() -> None:
+    peer = Peer(theirs=Limits(stream_window=8192, fragment_bytes=1024))
+    _, (stream,) = peer.answered(0, (K.BYTES, None))
+    for chunk in (b"a", b"b", bytes(1000), bytes(30), b"c"):
+        peer.core.send_chunk(stream, chunk)
+    peer.core.end(stream)
+    assert peer.hear() == [
+        f.Chunk(0, 0, b"ab" + bytes(1000)),
+        f.Chunk(0, 0, bytes(30) + b"c"),
+        f.End(0, 0, 0, b""),
+    ]
+
+
+def test_a_chunk_that_waits_for_credit_takes_none_with_it() -> None:
+    peer = Peer(theirs=Limits(stream_window=1024, fragment_bytes=1024))
+    _, (stream,) = peer.answered(0, (K.BYTES, None))
+    peer.core.send_chunk(stream, bytes(600))
+    peer.core.send_chunk(stream, bytes(600))
+    assert peer.hear() == [f.Chunk(0, 0, bytes(600)), f.Chunk(0, 0, bytes(424))]
+    assert not peer.core.writable(stream)
 
 
 def test_sending_without_credit_is_refused() -> None:
