@@ -99,7 +99,7 @@ class Backend(ABC):
         """Make a :class:`Signal`."""
 
     def deadline(self) -> float:
-        """The deadline of the scopes around this task, on :meth:`now`'s clock; infinite where there is none."""
+        """The deadline of the scopes around this task, on :meth:`now`'s clock; infinite without."""
         return anyio.current_effective_deadline()
 
     @abstractmethod
@@ -251,7 +251,7 @@ class _AsyncioBackend(Backend):
 
     def deadline(self) -> float:
         # Asking anyio costs as much as encoding a call, and most tasks are in no scope.
-        task = asyncio.current_task()
+        task = asyncio.current_task(self.loop)
         if task is not None and _in_no_scope(task):
             return math.inf
         return anyio.current_effective_deadline()

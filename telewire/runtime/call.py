@@ -23,7 +23,7 @@ from telewire.errors import (
 )
 from telewire.runtime.byte_stream import ByteStream
 from telewire.runtime.channel import Channel
-from telewire.runtime.context import CloseCallbacks, OnClose
+from telewire.runtime.context import CloseCallbacks, Closing, OnClose
 from telewire.runtime.driver import CallEnd, StreamEnd
 from telewire.runtime.failures import close_reason, log_bug, received_error
 from telewire.runtime.iterator import RemoteIterator
@@ -42,7 +42,7 @@ logger = logging.getLogger("telewire.runtime")
 
 
 @final
-class OutgoingCall(CallEnd):
+class OutgoingCall(Closing, CallEnd):
     """What stands behind a call of ours: it stays with the call when the user drops the handle."""
 
     # Defaults stand on the class: a call sets only what differs.
@@ -65,8 +65,11 @@ class OutgoingCall(CallEnd):
     def __init__(self, driver: Driver, name: str, converter: Converter | None) -> None:
         self.driver = driver
         self.name = name
-        self.callbacks = CloseCallbacks(driver.backend, name)
         self.converter = converter
+
+    def make_callbacks(self) -> CloseCallbacks:
+        """What runs at the end."""
+        return CloseCallbacks(self.driver.backend, self.name)
 
     @property
     def answered(self) -> bool:
@@ -125,7 +128,9 @@ class OutgoingCall(CallEnd):
     def over(self, code: int, payload: bytes) -> None:
         """Run the callbacks."""
         reason: BaseException | None = None if self.quiet else self.error or self.cancelled
-        self.callbacks.close(close_reason(code, payload) if reason is None else reason)
+        if reason is None and code:
+            reason = close_reason(code, payload)
+        self.note_end(reason)
 
     # --- to the handle ---------------------------------------------------------------------------
 
@@ -167,7 +172,7 @@ class OutgoingCall(CallEnd):
 
     def cancel(self, reason: object, quiet: bool = False) -> None:
         """Give the call up: at once for us, as soon as the wire allows for the other side."""
-        if self.callbacks.closed or self.cancelled is not None:
+        if self.closed or self.cancelled is not None:
             return
         payload = b"" if reason is None else encode(reason, "The reason of cancel()", self.driver)[0]
         self.quiet = quiet
@@ -239,7 +244,7 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
         self._running: Coroutine[Any, Any, T_co] | None = None
 
     def __repr__(self) -> str:
-        state = "over" if self._state.callbacks.closed else "answered" if self._state.answered else "open"
+        state = "over" if self._state.closed else "answered" if self._state.answered else "open"
         return f"<Call of {self._state.name}(), {state}>"
 
     def __await__(self) -> Generator[Any, Any, T_co]:
@@ -301,7 +306,7 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
     @property
     def closed(self) -> bool:
         """Whether the call is over."""
-        return self._state.callbacks.closed
+        return self._state.closed
 
     def cancel(self, reason: Any = None) -> None:
         """End the call at once; who awaits or iterates it gets CallCancelled with ``reason``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, final
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from telewire.runtime.backend import Backend, Signal
     from telewire.runtime.remote import Remote
 
-__all__ = ["CloseCallbacks", "Context", "ContextHolder", "OnClose", "enter_context", "get_context"]
+__all__ = ["CloseCallbacks", "Closing", "Context", "ContextHolder", "OnClose", "enter_context", "get_context"]
 
 S = TypeVar("S", default=Any, covariant=True)
 
@@ -172,6 +173,35 @@ class _InThread:
             self._result = _call_with_reason(self._callback, self._reason)
         except Exception as error:
             self._error = error
+
+
+class Closing(ABC):
+    """What is over once. Its callbacks are made when something is registered: most calls have none."""
+
+    closed: bool = False
+    _reason: BaseException | None = None
+    _callbacks: CloseCallbacks | None = None
+
+    @abstractmethod
+    def make_callbacks(self) -> CloseCallbacks:
+        """What ``callbacks`` is, when it is first asked for."""
+
+    @property
+    def callbacks(self) -> CloseCallbacks:
+        """What runs at the end; at once, if that has come."""
+        if self._callbacks is None:
+            self._callbacks = self.make_callbacks()
+            if self.closed:
+                self._callbacks.close(self._reason)
+        return self._callbacks
+
+    def note_end(self, reason: BaseException | None) -> None:
+        """Note the end, the first one, and run the callbacks."""
+        if not self.closed:
+            self.closed = True
+            self._reason = reason
+            if self._callbacks is not None:
+                self._callbacks.close(reason)
 
 
 def _call_with_reason(callback: Callable[..., object], reason: BaseException | None) -> object:

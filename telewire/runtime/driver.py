@@ -10,8 +10,26 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol, assert_never, final
 
-from telewire.core import events
 from telewire.core.connection import Connection
+from telewire.core.events import (
+    CallOver,
+    CallReceived,
+    CallRejected,
+    CallResolved,
+    CallStopped,
+    ChunkReceived,
+    ConnectionClosed,
+    Event,
+    GoAwayReceived,
+    HelloReceived,
+    ItemReceived,
+    ItemsReceived,
+    StreamEnded,
+    StreamFailed,
+    StreamReset,
+    StreamStopped,
+    StreamUnblocked,
+)
 from telewire.core.states import ConnectionState
 from telewire.core.streams import Call, Stream
 from telewire.errors import ErrorCode, NetworkError
@@ -77,7 +95,7 @@ class StreamEnd:
     def unblocked(self) -> None:
         """There is credit again."""
 
-    def called(self, driver: Driver, event: events.CallReceived) -> None:
+    def called(self, driver: Driver, event: CallReceived) -> None:
         """The peer calls it: a function or channel of ours. By default it is none that we know."""
         driver.give_up(event.declared)
         driver.connection.reject(event.call, ErrorCode.REFERENCE_RELEASED)
@@ -97,7 +115,7 @@ class Host(Protocol):
     def opened(self) -> None:
         """The hellos have crossed."""
 
-    def called(self, driver: Driver, event: events.CallReceived) -> None:
+    def called(self, driver: Driver, event: CallReceived) -> None:
         """The peer calls."""
 
     def closed(self, error: NetworkError | None) -> None:
@@ -120,7 +138,7 @@ class Driver:
         self.exports = Exports()
         self._flushing = False
         self._dispatching = False
-        self._pending: deque[events.Event] = deque()
+        self._pending: deque[Event] = deque()
         self._continuing = False
         self._finalised: deque[Stream] = deque()
         self._timer: Timer | None = None
@@ -239,45 +257,48 @@ class Driver:
         self.dispatch()
         self.schedule()
 
-    def _hand_out(self, event: events.Event) -> None:
-        if isinstance(event, events.ItemsReceived):
+    def _hand_out(self, event: Event) -> None:
+        # The most frequent first.
+        if isinstance(event, CallOver):
+            call = event.call
+            app, call.app = call.app, None
+            # They refer to each other; what no cycle holds needs no collector.
+            if isinstance(app, CallEnd):
+                app.over(event.code, event.payload)
+        elif isinstance(event, ItemsReceived):
             self._end_of(event.stream).items(event.count, event.payload)
-        elif isinstance(event, events.ChunkReceived):
+        elif isinstance(event, ChunkReceived):
             self._end_of(event.stream).chunk(event.payload)
-        elif isinstance(event, events.CallReceived):
+        elif isinstance(event, CallReceived):
             if isinstance(event.target, str):
                 self.host.called(self, event)
             else:
                 self._end_of(event.target).called(self, event)
-        elif isinstance(event, events.CallResolved):
+        elif isinstance(event, CallResolved):
             self._call_of(event.call).resolved(event.payload, event.declared)
-        elif isinstance(event, events.CallOver):
-            self._call_of(event.call).over(event.code, event.payload)
-            # They refer to each other; what no cycle holds needs no collector.
-            event.call.app = None
-        elif isinstance(event, events.StreamUnblocked):
+        elif isinstance(event, StreamUnblocked):
             self._end_of(event.stream).unblocked()
-        elif isinstance(event, events.CallRejected):
+        elif isinstance(event, CallRejected):
             self.give_up(event.declared)
             self._call_of(event.call).rejected(event.code, event.payload)
-        elif isinstance(event, events.CallStopped):
+        elif isinstance(event, CallStopped):
             self._call_of(event.call).stopped(event.code, event.payload)
-        elif isinstance(event, events.ItemReceived):
+        elif isinstance(event, ItemReceived):
             self._end_of(event.stream).item(event.payload, event.declared)
-        elif isinstance(event, events.StreamEnded):
+        elif isinstance(event, StreamEnded):
             self._end_of(event.stream).ended(event.payload, event.declared)
-        elif isinstance(event, events.StreamFailed):
+        elif isinstance(event, StreamFailed):
             self.give_up(event.declared)
             self._end_of(event.stream).failed(event.code, event.payload)
-        elif isinstance(event, events.StreamReset):
+        elif isinstance(event, StreamReset):
             self._end_of(event.stream).reset(event.code, event.payload)
-        elif isinstance(event, events.StreamStopped):
+        elif isinstance(event, StreamStopped):
             self._end_of(event.stream).stopped(event.code, event.payload)
-        elif isinstance(event, events.HelloReceived):
+        elif isinstance(event, HelloReceived):
             self.host.opened()
-        elif isinstance(event, events.ConnectionClosed):
+        elif isinstance(event, ConnectionClosed):
             self._closed(event)
-        elif isinstance(event, events.GoAwayReceived):
+        elif isinstance(event, GoAwayReceived):
             return
         else:
             assert_never(event)
@@ -292,7 +313,7 @@ class Driver:
         app = call.app
         return app if isinstance(app, CallEnd) else _NO_CALL
 
-    def _closed(self, event: events.ConnectionClosed) -> None:
+    def _closed(self, event: ConnectionClosed) -> None:
         if event.code == ErrorCode.NONE:
             self.host.closed(None)
             return

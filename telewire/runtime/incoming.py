@@ -21,7 +21,7 @@ from telewire.errors import (
     ResourceExhausted,
 )
 from telewire.runtime.background import Background
-from telewire.runtime.context import CloseCallbacks, Context, ContextHolder, enter_context
+from telewire.runtime.context import CloseCallbacks, Closing, Context, ContextHolder, enter_context
 from telewire.runtime.driver import CallEnd
 from telewire.runtime.failures import LimitPassed, NoThread, close_reason, failure_of, log_bug, reject
 from telewire.runtime.middleware import Middleware, through
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["IncomingCall"]
 
 
+BUILTIN: Final = frozenset({dict, list, tuple, str, bytes, int, float, bool, type(None)})
 FIRST_REFERENCE: Final = encode_value(Reference(0))
 
 
@@ -63,15 +64,12 @@ class Serving(Protocol):
 
 
 @final
-class IncomingCall(CallEnd):
+class IncomingCall(Closing, CallEnd):
     """One call of the peer's and its task."""
 
     # Defaults stand on the class. A scope, a timer, a context and a wrapper cost more than most
     # calls: each is made where the call needs it.
     _context: Context[Any] | None = None
-    _callbacks: CloseCallbacks | None = None
-    _closed: bool = False
-    _reason: BaseException | None = None
     _scope: anyio.CancelScope | None = None
     _cleanup: Timer | None = None
     _failure: BaseException | None = None
@@ -89,6 +87,9 @@ class IncomingCall(CallEnd):
     worker: WorkerThread | None = None
     # Any: steps give all kinds of things.
     step: Step[Any] | None = None
+    _holder: ContextHolder | None = None
+    _deadline: float | None = None
+    _handles: list[object] | None = None
 
     def __init__(
         self,
@@ -104,12 +105,13 @@ class IncomingCall(CallEnd):
         self._event = event
         self._core = event.call
         # Code of a passed function finds the context of the call that passed it.
-        self._holder = holder
-        self._deadline = event.deadline
-        if event.lifetime is not None and (event.deadline is None or event.lifetime < event.deadline):
-            self._deadline = event.lifetime
+        if holder is not None:
+            self._holder = holder
+        if event.deadline is not None or event.lifetime is not None:
+            self._deadline = min(when for when in (event.deadline, event.lifetime) if when is not None)
         # At once, not when the body begins: what the streams bring may be in the same batch.
-        self._handles = driver.make_handles(event.declared) if event.declared else None
+        if event.declared:
+            self._handles = driver.make_handles(event.declared)
         event.call.app = self
         # The loop refers to tasks weakly; the driver keeps the call until its body has ended.
         driver.bodies.add(self)
@@ -131,22 +133,14 @@ class IncomingCall(CallEnd):
             )
         return self._context
 
-    @property
-    def callbacks(self) -> CloseCallbacks:
-        """What runs at the end, made when something is registered; at once, if that has come."""
-        if self._callbacks is None:
-            self._callbacks = CloseCallbacks(self.driver.backend, self._function.name, self.report)
-            if self._closed:
-                self._callbacks.close(self._reason)
-        return self._callbacks
+    def make_callbacks(self) -> CloseCallbacks:
+        """What runs at the end."""
+        return CloseCallbacks(self.driver.backend, self._function.name, self.report)
 
-    def _close(self, reason: BaseException | None) -> None:
-        """Note the end, the first one, and run the callbacks."""
-        if not self._closed:
-            self._closed = True
-            self._reason = reason
-            if self._callbacks is not None:
-                self._callbacks.close(reason)
+    def note_end(self, reason: BaseException | None) -> None:
+        """Note the end, the first one; what goes on in the background ends with it."""
+        if not self.closed:
+            super().note_end(reason)
             if self._background is not None:
                 self._background.cancel()
 
@@ -162,7 +156,7 @@ class IncomingCall(CallEnd):
         if self._stop_code is not None:
             return
         self._stop_code = code
-        self._close(close_reason(code, payload))
+        self.note_end(close_reason(code, payload))
         limits = self.driver.connection.limits
         self._cleanup = self.driver.backend.call_at(
             self.driver.backend.now() + limits.cleanup_seconds, self._cleanup_over
@@ -171,7 +165,10 @@ class IncomingCall(CallEnd):
 
     def over(self, code: int, payload: bytes) -> None:
         """Nothing more will come of it: run the callbacks; the streams' own ends follow."""
-        self._close(close_reason(code, payload) if self._failure is None else self._failure)
+        if self._failure is not None:
+            self.note_end(self._failure)
+        else:
+            self.note_end(close_reason(code, payload) if code else None)
 
     # --- from this side --------------------------------------------------------------------------
 
@@ -190,7 +187,7 @@ class IncomingCall(CallEnd):
     # Any: functions of every type are started.
     def start_soon(self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
         """``context.start_soon()``."""
-        if self._closed:
+        if self.closed:
             raise RuntimeError(
                 f"The call of {self._function.name}() is over, so start_soon() has nothing to live in any "
                 "more; use a task group of your own for what outlives it."
@@ -234,7 +231,7 @@ class IncomingCall(CallEnd):
 
     async def _run(self) -> None:
         self._started = True
-        enter_context(self.holder)
+        enter_context(self if self._holder is None else self._holder)
         self._body_running = True
         try:
             if self._stop_code is not None:
@@ -338,8 +335,9 @@ class IncomingCall(CallEnd):
         """
         try:
             value = decode(self.driver, self._event.payload, self._event.declared, self._handles)
-            # The arguments hold them from here on, as long as user code holds the arguments.
-            self._handles = None
+            if self._handles is not None:
+                # The arguments hold them from here on, as long as user code holds the arguments.
+                self._handles = None
         except RemoteProtocolError as error:
             self._refusal = error
             raise
@@ -348,7 +346,7 @@ class IncomingCall(CallEnd):
             and len(value) == 2
             and isinstance(value[0], list)
             and isinstance(value[1], dict)
-            and (not value[1] or all(isinstance(key, str) for key in value[1]))
+            and not (value[1] and not all(isinstance(key, str) for key in value[1]))
         ):
             self._refusal = RemoteProtocolError(
                 "The arguments of a call are a list of values and a map of named ones.",
@@ -364,17 +362,18 @@ class IncomingCall(CallEnd):
     def _answer(self, result: object) -> None:
         """Send the result; a generator in it goes on in this task, others in tasks of their own."""
         function = self._function
-        place = f"{function.name}() result"
+        place = function.signature.result_place
         sources: Sequence[Source]
         main: IteratorSource | ThreadIteratorSource | None = None
-        try:
+        # Most results are of a builtin type, and asking an ABC about a type costs more than a set.
+        if type(result) not in BUILTIN:
             if isinstance(result, AsyncIterator):
-                place = f"{function.name}() item"
                 main = IteratorSource(result, function.signature.item)
-                payload, sources = FIRST_REFERENCE, (main,)
             elif isinstance(result, Iterator):
-                place = f"{function.name}() item"
                 main = ThreadIteratorSource(result, function.signature.item)
+        try:
+            if main is not None:
+                place = f"{function.name}() item"
                 payload, sources = FIRST_REFERENCE, (main,)
             else:
                 if not function.signature.result.identity:
@@ -387,7 +386,8 @@ class IncomingCall(CallEnd):
             discard_sources(sources)
             return
         try:
-            declared = self.driver.connection.resolve(self._core, payload, declarations(sources))
+            declare = declarations(sources) if sources else ()
+            declared = self.driver.connection.resolve(self._core, payload, declare)
         except ResourceExhausted as error:
             discard_sources(sources)
             self._fail(LimitPassed(str(error)))

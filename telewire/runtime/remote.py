@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, cast, final, overload
 
@@ -44,6 +43,7 @@ class Options:
 
 
 PLAIN = Options()
+NAMES = 1024
 
 
 # Any: arguments of every type travel; what comes back only an annotation can say.
@@ -93,8 +93,8 @@ def start_call(
             target,
             payload,
             declarations(sources) if sources else (),
-            # In a cancelled scope it is −inf: a call from a clean-up has no deadline.
-            deadline=None if math.isinf(deadline) else deadline,
+            # Infinite without a scope, and −inf in a cancelled one: both stand for no deadline.
+            deadline=deadline,
             lifetime=lifetime,
             metadata=dict(options.headers) if options.headers else None,
             now=now,
@@ -161,18 +161,24 @@ class AnyFunction:
 class Remote:
     """The other side's functions: ``remote.NAME(…)``, ``remote["any.name"](…)``, ``remote[function](…)``."""
 
-    __slots__ = ("_start",)
-
     def __init__(self, start: StartCall) -> None:
         self._start = start
 
     def __repr__(self) -> str:
         return "<Remote>"
 
+    def __dir__(self) -> list[str]:
+        # Every name is there, whether it was called before or not.
+        return dir(type(self))
+
     def __getattr__(self, name: str) -> AnyFunction:
         if name.startswith("_"):
             raise AttributeError(f"{name!r}: names that begin with '_' are not remote; use remote[{name!r}].")
-        return AnyFunction(self._start, name)
+        function = AnyFunction(self._start, name)
+        # Kept as an attribute, so that the next call does not come here. Names may be made up without end.
+        if len(self.__dict__) < NAMES:
+            self.__dict__[name] = function
+        return function
 
     @overload
     def __getitem__(self, name: str) -> AnyFunction: ...

@@ -41,6 +41,7 @@ class Signature:
     # Any in what is called: functions of every type are served.
     def __init__(self, function: Callable[..., Any], name: str | None = None) -> None:
         self.name = name or _name_of(function)
+        self.result_place = f"{self.name}() result"
         self._positional: list[_Parameter] = []
         self._by_name: dict[str, _Parameter] = {}
         self._rest: _Parameter | None = None
