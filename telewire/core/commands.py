@@ -55,6 +55,14 @@ class Commands(Checks):
             return 0
         return half.room
 
+    def stream_of_ours(self, number: int) -> Stream | None:
+        """The call or stream that this side opened under ``number``, while it is open."""
+        return self._ours.get(number)
+
+    def streams_of_ours(self) -> list[Stream]:
+        """All calls and streams that this side opened and that are open, sent or not."""
+        return [*self._unsent, *self._ours.values()]
+
     # --- commands: calls -------------------------------------------------------------------------
 
     def call(

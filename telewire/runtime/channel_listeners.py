@@ -128,7 +128,7 @@ class Listeners:
 
         if self._served is None:
             signature = RequestSignature(self._end, self.answer)
-            self._served = Function("channel", self.answer, signature, plain=False, threaded=False)
+            self._served = Function("channel", self.answer, signature)
         owner = self._end.owner
         IncomingCall(driver, FunctionServing(owner), self._served, event, owner.holder)
 

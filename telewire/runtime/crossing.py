@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Final
 from telewire.errors import ErrorCode
 from telewire.runtime.byte_stream import ByteStream, open_bytes
 from telewire.runtime.channel import Channel, ChannelSource, open_channel
-from telewire.runtime.function import FunctionSource, is_function, open_function
+from telewire.runtime.function import (
+    ExportedFunction,
+    FunctionSource,
+    RemoteFunction,
+    is_function,
+    open_function,
+)
 from telewire.runtime.iterator import open_iterator
 from telewire.runtime.producer import IteratorSource
-from telewire.runtime.promise import PromiseSource, open_promise
+from telewire.runtime.promise import PromiseSource, RemotePromise, Settler, open_promise
 from telewire.runtime.thread_iterator import ThreadIteratorSource
 from telewire.wire.frames import Kind
 
@@ -20,7 +26,7 @@ if TYPE_CHECKING:
     from telewire.runtime.driver import Driver
     from telewire.runtime.sources import Source
 
-__all__ = ["open_handle", "source_of"]
+__all__ = ["open_handle", "original_of", "source_of"]
 
 
 def source_of(obj: object, driver: Driver) -> Source | None:
@@ -34,7 +40,7 @@ def source_of(obj: object, driver: Driver) -> Source | None:
     if is_function(obj):
         return FunctionSource(driver, obj)  # type: ignore[arg-type]  # it is callable
     if isinstance(obj, Awaitable):
-        return PromiseSource(obj)
+        return PromiseSource(driver, obj)
     if isinstance(obj, Iterator):
         return ThreadIteratorSource(obj)
     return None
@@ -56,3 +62,21 @@ def open_handle(driver: Driver, stream: Stream) -> object:
         driver.give_up((stream,), ErrorCode.UNSUPPORTED)
         return None
     return opener(driver, stream)
+
+
+def original_of(driver: Driver, handle: object, number: int) -> object:
+    """What a handle that came home stands for: our own function or promise, if it is still open.
+
+    The stream that came with it is stopped then (TW-VAL-036); else the handle itself, which relays.
+    """
+    stream = driver.connection.stream_of_ours(number)
+    if stream is None:
+        return handle
+    end = stream.app
+    if isinstance(handle, RemoteFunction) and isinstance(end, ExportedFunction):
+        handle._state.release()
+        return end.function
+    if isinstance(handle, RemotePromise) and isinstance(end, Settler):
+        handle._state.stop()
+        return end.original
+    return handle

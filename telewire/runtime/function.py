@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar, final
 
@@ -23,10 +23,10 @@ from telewire.runtime.context import CloseCallbacks, Context, OnClose
 from telewire.runtime.driver import StreamEnd
 from telewire.runtime.failures import close_reason
 from telewire.runtime.incoming import IncomingCall
-from telewire.runtime.service import Function, is_async
+from telewire.runtime.service import Function
 from telewire.runtime.shapes import Converter, Convertible
 from telewire.runtime.signatures import Signature
-from telewire.runtime.sources import Owner, Source
+from telewire.runtime.sources import Owner, Source, home_of
 from telewire.wire.frames import Kind
 
 if TYPE_CHECKING:
@@ -58,13 +58,16 @@ class FunctionSource(Source):
 
     kind = Kind.FUNCTION
     repeatable = True
-    __slots__ = ("_driver", "_function", "number")
+    __slots__ = ("_driver", "_function", "details", "number")
 
     # Any: functions of every type are passed.
     def __init__(self, driver: Driver, function: Callable[..., Any]) -> None:
         self._driver = driver
         self._function = function
         self.number: int | None = driver.exports.number_of(function)
+        self.details: Mapping[str, object] | None = None
+        if isinstance(function, RemoteFunction):
+            self.details = home_of(driver, function._state.driver, function._state.stream)
 
     def start(self, owner: Owner, stream: Stream, place: str) -> None:
         """Let it be called."""
@@ -87,16 +90,18 @@ class ExportedFunction(StreamEnd):
         self.owner = owner
         self._stream = stream
         self._number = number
-        self._function = function
+        self.function = function
         self._served: Function | None = None
 
     @property
     def served(self) -> Function:
         """The function with its signature, which is read when it is first called."""
         if self._served is None:
-            name = getattr(self._function, "__name__", type(self._function).__name__)
-            plain = not is_async(self._function)
-            self._served = Function(name, self._function, Signature(self._function, name), plain, False)
+            function = self.function
+            name = getattr(function, "__name__", type(function).__name__)
+            if isinstance(function, RemoteFunction):
+                function = _relay(function)
+            self._served = Function(name, function, Signature(function, name))
         return self._served
 
     def called(self, driver: Driver, event: CallReceived) -> None:
@@ -106,6 +111,16 @@ class ExportedFunction(StreamEnd):
     def stopped(self, code: int, payload: bytes) -> None:
         """The other side has released it, or its call is over."""
         self.owner.driver.exports.remove(self._number, self._stream)
+
+
+# Any: functions of every type are relayed.
+def _relay(function: RemoteFunction[..., Any]) -> Callable[..., Any]:
+    """What calls a function of another connection, or of this one, for who cannot reach it there."""
+
+    async def relay(*args: Any, **kwargs: Any) -> Any:
+        return await function(*args, **kwargs)
+
+    return relay
 
 
 @final
@@ -238,7 +253,7 @@ def open_function(driver: Driver, stream: Stream) -> RemoteFunction[..., Any]:
 
 
 def revoke(driver: Driver, function: object) -> bool:
-    """Take back a function of ours wherever it was passed; false where it is not out."""
+    """Take back a function of ours wherever it was passed on a connection; false where it is not out."""
     streams = driver.exports.streams_of(function)
     for stream in streams:
         driver.connection.reset(stream, ErrorCode.NONE)

@@ -27,7 +27,6 @@ from telewire.runtime.failures import LimitPassed, NoThread, close_reason, failu
 from telewire.runtime.middleware import Middleware, through
 from telewire.runtime.payloads import decode, encode
 from telewire.runtime.producer import ItemSender, IteratorSource
-from telewire.runtime.promise import watch
 from telewire.runtime.remote import Remote, call_on
 from telewire.runtime.sources import Source, declarations, discard_sources, start_sources
 from telewire.runtime.thread_iterator import ThreadIteratorSource
@@ -273,8 +272,8 @@ class IncomingCall(Closing, CallEnd):
                 self.context._state = await state if inspect.isawaitable(state) else state
             if self._service.middlewares:
                 result = await through(self._service.middlewares, self.context, self._serve_inside)
-            elif function.plain:
-                result = await self._call_plain()
+            elif function.threaded:
+                result = await self._call_threaded()
             else:
                 args, kwargs = self._arguments()
                 result = function.function(*args, **kwargs)
@@ -291,8 +290,8 @@ class IncomingCall(Closing, CallEnd):
 
     async def _serve_inside(self) -> object:
         """Inside the middleware: the function, and all of its items if it is a generator."""
-        if self._function.plain:
-            result = await self._call_plain()
+        if self._function.threaded:
+            result = await self._call_threaded()
         else:
             args, kwargs = self._arguments()
             result = self._function.function(*args, **kwargs)
@@ -308,24 +307,20 @@ class IncomingCall(Closing, CallEnd):
             raise self._failure
         return None
 
-    async def _call_plain(self) -> object:
-        """Call a plain function, in a thread where it is offered so; await what it returns, if one can."""
+    async def _call_threaded(self) -> object:
+        """Call a plain function in a thread of its own; a coroutine that it returns runs on the loop."""
         function = self._function
         args, kwargs = self._arguments()
-        if function.threaded:
-            try:
-                # Code in the thread must not make it.
-                _ = self.context
-                self.worker = WorkerThread(self.driver.backend, function.name)
-            except NoThread as error:
-                self._refusal = error
-                raise
-            result: object = await Step(
-                self, self.worker, functools.partial(function.function, *args, **kwargs)
-            )
-        else:
-            result = function.function(*args, **kwargs)
-        return await watch(result) if isinstance(result, Awaitable) else result
+        # Code in the thread must not make it.
+        _ = self.context
+        try:
+            self.worker = WorkerThread(self.driver.backend, function.name)
+        except NoThread as error:
+            self._refusal = error
+            raise
+        step = Step[object](self, self.worker, functools.partial(function.function, *args, **kwargs))
+        result = await step
+        return await result if isinstance(result, CoroutineType) else result
 
     def _arguments(self) -> tuple[list[object], dict[str, object]]:
         """Decode and convert the arguments.

@@ -6,6 +6,7 @@ stream. Encoding is all or nothing: where it fails, no source has been started.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, final
 
@@ -49,7 +50,7 @@ class _Sources:
             if not self.found[known].repeatable:
                 what = obj.kind if isinstance(obj, Convertible) else type(obj).__name__
                 raise ValueEncodeError(f"The same {what} stands twice in one value; pass it once.")
-            return Reference(known)
+            return Reference(known, self.found[known].details)
         source = source_of(obj, self.driver)
         if source is not None:
             self.kept.append(obj)
@@ -114,7 +115,7 @@ def decode(
         return decode_value(
             payload,
             handles,
-            describe=_describe,
+            describe=functools.partial(_describe, driver),
             repeatable=lambda index: declared[index].kind in (Kind.PROMISE, Kind.FUNCTION),
         )
     except BaseException:
@@ -122,8 +123,13 @@ def decode(
         raise
 
 
-def _describe(handle: object, details: dict[str, object]) -> object:
-    """Tell a handle what its reference says about it."""
+def _describe(driver: Driver, handle: object, details: dict[str, object]) -> object:
+    """Tell a handle what its reference says about it; one that came home becomes the original again."""
+    home = details.get("home")
+    if isinstance(home, int):
+        from telewire.runtime.crossing import original_of
+
+        return original_of(driver, handle, home)
     if isinstance(handle, Convertible):
         handle.describe(details)
     return handle

@@ -303,7 +303,8 @@ class HandleShape(Shape):
                 if self.outgoing is not None and not self.outgoing.identity:
                     value.set_outgoing_converter(self.outgoing)
             return value
-        if mode.outgoing and self._is_live(value):
+        # What arrives is live itself only where it is our own that came home.
+        if self._is_live(value):
             return value
         raise self.misfit(value)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Generator, Mapping
 from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, final
 
@@ -21,17 +21,27 @@ from telewire.errors import (
     ErrorCode,
     InvalidArgument,
     RemoteProtocolError,
+    ResourceExhausted,
 )
 from telewire.runtime.context import CloseCallbacks, OnClose
 from telewire.runtime.driver import StreamEnd
-from telewire.runtime.failures import failure_of, received_error
+from telewire.runtime.failures import LimitPassed, failure_of, received_error, reject
 from telewire.runtime.payloads import decode, encode
 from telewire.runtime.shapes import Converter, Convertible
-from telewire.runtime.sources import Body, Owner, Source, SourceTask, declarations, start_sources
+from telewire.runtime.sources import (
+    Body,
+    Owner,
+    Source,
+    SourceTask,
+    declarations,
+    discard_sources,
+    home_of,
+    start_sources,
+)
 from telewire.wire.frames import Kind
 
 if TYPE_CHECKING:
-    from telewire.runtime.backend import Signal
+    from telewire.runtime.backend import Backend, Signal
     from telewire.runtime.driver import Driver
 
 __all__ = ["PromiseSource", "RemotePromise", "open_promise"]
@@ -46,14 +56,17 @@ class PromiseSource(Source):
 
     kind = Kind.PROMISE
     repeatable = True
-    __slots__ = ("_awaitable",)
+    __slots__ = ("_awaitable", "details")
 
-    def __init__(self, awaitable: Awaitable[object]) -> None:
+    def __init__(self, driver: Driver, awaitable: Awaitable[object]) -> None:
         self._awaitable = awaitable
+        self.details: Mapping[str, object] | None = None
+        if isinstance(awaitable, RemotePromise):
+            self.details = home_of(driver, awaitable._state.driver, awaitable._state.stream)
 
     def start(self, owner: Owner, stream: Stream, place: str) -> None:
         """Await it in a task of its own."""
-        SourceTask(owner, lambda body: _Settler(owner, body, stream, self._awaitable, place))
+        SourceTask(owner, lambda body: Settler(owner, body, stream, self._awaitable, place))
 
     def discard(self) -> None:
         """Close a coroutine that will not run."""
@@ -67,8 +80,36 @@ async def watch(awaitable: Awaitable[R]) -> R:
 
 
 @final
-class _Settler(StreamEnd):
+class LocalPromise(Awaitable[T_co]):
+    """A coroutine of ours that was passed and came back: await it here too, any number of times."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._signal = backend.signal()
+        self._value: object = None
+        self._error: BaseException | None = None
+
+    def settle(self, value: object, error: BaseException | None) -> None:
+        """Keep what came of it and wake who waits."""
+        self._value = value
+        self._error = error
+        self._signal.set()
+
+    async def _wait(self) -> object:
+        await self._signal.wait()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def __await__(self) -> Generator[Any, Any, T_co]:
+        """The value, or what the coroutine raised."""
+        return self._wait().__await__()  # type: ignore[return-value]  # what the coroutine returned
+
+
+@final
+class Settler(StreamEnd):
     """Awaits one awaitable and sends what comes of it."""
+
+    _local: LocalPromise[Any] | None = None
 
     def __init__(
         self, owner: Owner, body: Body, stream: Stream, awaitable: Awaitable[object], place: str
@@ -82,22 +123,38 @@ class _Settler(StreamEnd):
         stream.app = self
 
     def stopped(self, code: int, payload: bytes) -> None:
-        """Nobody wants it any more."""
+        """Nobody there wants it any more; who has got it back here may."""
         self._stopped = True
-        self._body.cancel_body()
+        if self._local is None:
+            self._body.cancel_body()
+
+    @property
+    def original(self) -> Awaitable[object]:
+        """What was passed, for who gets it back: a coroutine can be awaited only once, so not itself."""
+        if not isinstance(self._awaitable, CoroutineType):
+            return self._awaitable
+        if self._local is None:
+            self._local = LocalPromise(self._owner.driver.backend)
+        return self._local
 
     async def run(self) -> None:
         """Settle the promise, whatever happens."""
-        if self._stopped:
+        if self._stopped and self._local is None:
             if isinstance(self._awaitable, CoroutineType):
                 self._awaitable.close()
             return
         try:
             value = await watch(self._awaitable)
-            payload, sources = encode(value, self._place, self._owner.driver)
+            if self._local is not None:
+                self._local.settle(value, None)
+            self._resolve(value)
         except Exception as error:
+            if self._local is not None:
+                self._local.settle(None, error)
             self._reject(error)
         except BaseException as error:
+            if self._local is not None:
+                self._local.settle(None, CallCancelled(CancelOutcome.STOPPED))
             if self._stopped:
                 raise
             # The task we watched was cancelled, or the loop is ending.
@@ -106,22 +163,29 @@ class _Settler(StreamEnd):
                 self._awaitable, asyncio.Future
             ):
                 raise
-        else:
-            if not self._stream.retired:
-                connection = self._owner.driver.connection
-                declared = connection.resolve(self._stream, payload, declarations(sources))
-                start_sources(self._owner, sources, declared, self._place)
-                self._owner.driver.schedule()
+
+    def _resolve(self, value: object) -> None:
+        if self._stream.retired:
+            return
+        driver = self._owner.driver
+        payload, sources = encode(value, self._place, driver)
+        try:
+            declared = driver.connection.resolve(self._stream, payload, declarations(sources))
+        except ResourceExhausted as error:
+            discard_sources(sources)
+            raise LimitPassed(str(error)) from None
+        start_sources(self._owner, sources, declared, self._place)
+        driver.schedule()
 
     def _reject(self, error: Exception) -> None:
         driver = self._owner.driver
         code, payload = failure_of(error, f"A promise in {self._place}", driver.connection)
         if isinstance(error, CallCancelled):
             code, payload = ErrorCode.STOPPED, b""
-        elif code == ErrorCode.INTERNAL:
+        elif code != ErrorCode.ABORTED:
             self._owner.report(error)
         if not self._stream.retired:
-            driver.connection.reject(self._stream, code, payload)
+            reject(driver.connection, self._stream, code, payload)
             driver.schedule()
 
 

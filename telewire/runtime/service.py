@@ -34,14 +34,13 @@ OnError: TypeAlias = Callable[[Exception, Context[Any]], object]
 @final
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One offered function: ``plain`` is one without ``async``, ``threaded`` one that gets a thread."""
+    """One offered function; ``threaded`` is one that gets a thread for each call."""
 
     name: str
     # Any: functions of every type are served, of services of every provider.
     function: Callable[..., Any]
     signature: Signature
-    plain: bool
-    threaded: bool
+    threaded: bool = False
     service: Service[Any] | None = None
 
 
@@ -178,10 +177,8 @@ class Service(Generic[S]):
             raise ValueError(f"{function!r} needs a name: service.add(function, name='…').")
         if known in self._functions:
             raise ValueError(f"This service already offers {known!r}; give one of the two another name.")
-        plain = not is_async(function)
-        self._functions[known] = Function(
-            known, function, Signature(function, known), plain, plain and thread, self
-        )
+        threaded = thread and not is_async(function)
+        self._functions[known] = Function(known, function, Signature(function, known), threaded, self)
         _names.setdefault(id(function), (function, known, self))
 
     # Any: a service of any provider.

@@ -69,6 +69,13 @@ class Source(ABC):
         """Its payload will not be sent: release what it holds. Most hold nothing yet."""
 
 
+def home_of(driver: Driver, came_on: Driver, stream: Stream) -> Mapping[str, object] | None:
+    """What the reference of a handle says that goes back on the connection it came from (TW-VAL-036)."""
+    if came_on is not driver or stream.retired or stream.number is None:
+        return None
+    return {"home": stream.number}
+
+
 def declarations(sources: Sequence[Source]) -> list[tuple[Kind, int | None]]:
     """What a payload declares for its sources."""
     return [(source.kind, source.number) for source in sources]
