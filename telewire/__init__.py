@@ -38,11 +38,15 @@ if TYPE_CHECKING:
     from telewire.runtime.call import Call
     from telewire.runtime.channel import Channel
     from telewire.runtime.client import Client
+    from telewire.runtime.closing import aclose
     from telewire.runtime.context import Context, get_context
+    from telewire.runtime.function import RemoteFunction
     from telewire.runtime.iterator import RemoteIterator
     from telewire.runtime.producer import Return
+    from telewire.runtime.promise import RemotePromise
     from telewire.runtime.remote import Remote, with_options
     from telewire.runtime.service import Service
+    from telewire.runtime.stubs import callback, stub
     from telewire.runtime.transport import Request
 
 __version__ = "0.1.0.dev0"
@@ -69,7 +73,9 @@ __all__ = [
     "ReferenceReleased",
     "Remote",
     "RemoteError",
+    "RemoteFunction",
     "RemoteIterator",
+    "RemotePromise",
     "RemoteProtocolError",
     "Request",
     "ResourceExhausted",
@@ -78,7 +84,10 @@ __all__ = [
     "SessionLost",
     "TelewireError",
     "TransportUnsuitable",
+    "aclose",
+    "callback",
     "get_context",
+    "stub",
     "with_options",
 ]
 
@@ -91,11 +100,16 @@ _LAZY: Final = {
     "Connection": "telewire.core.connection",
     "Context": "telewire.runtime.context",
     "Remote": "telewire.runtime.remote",
+    "RemoteFunction": "telewire.runtime.function",
     "RemoteIterator": "telewire.runtime.iterator",
+    "RemotePromise": "telewire.runtime.promise",
     "Request": "telewire.runtime.transport",
     "Return": "telewire.runtime.producer",
     "Service": "telewire.runtime.service",
+    "aclose": "telewire.runtime.closing",
+    "callback": "telewire.runtime.stubs",
     "get_context": "telewire.runtime.context",
+    "stub": "telewire.runtime.stubs",
     "with_options": "telewire.runtime.remote",
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol, assert_never, final
+from weakref import WeakSet
 
 from telewire.core.connection import Connection
 from telewire.core.events import (
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from telewire.runtime.backend import Backend, Timer
     from telewire.runtime.transport import Transport
 
-__all__ = ["CallEnd", "Driver", "Host", "StreamEnd"]
+__all__ = ["CallEnd", "Driver", "Host", "StreamEnd", "drivers"]
 
 PULL_BYTES: Final = 64 * 1024
 PASS_BYTES: Final = 256 * 1024
@@ -144,6 +145,7 @@ class Driver:
         self._timer: Timer | None = None
         self._armed = 0.0
         self._gone = False
+        _drivers.add(self)
         self.schedule()
 
     # --- from the transport ----------------------------------------------------------------------
@@ -360,5 +362,11 @@ class Driver:
         self.schedule()
 
 
+def drivers() -> list[Driver]:
+    """All drivers of the loop of this thread."""
+    return [driver for driver in list(_drivers) if driver.backend.owns_current_thread()]
+
+
+_drivers: Final[WeakSet[Driver]] = WeakSet()
 _NOBODY: Final = StreamEnd()
 _NO_CALL: Final = CallEnd()

@@ -12,9 +12,7 @@ import functools
 import types
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar, final
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeVar, final
 
 from telewire.core.streams import Stream
 from telewire.errors import ErrorCode, ReferenceReleased
@@ -246,7 +244,7 @@ class RemoteFunction(Convertible, Generic[P, R]):
 
 
 def open_function(driver: Driver, stream: Stream) -> RemoteFunction[..., Any]:
-    """Make the handle of a function. (Any: what it takes and gives only an annotation can say.)"""
+    """Make the handle of a function. Any: what it takes and gives only an annotation can say."""
     state = FunctionState(driver, stream)
     stream.app = state
     return RemoteFunction(state)

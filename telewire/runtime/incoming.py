@@ -51,7 +51,7 @@ class Serving(Protocol):
 
     @property
     def provider(self) -> Callable[[Request], Any] | None:
-        """Gives the state of each call, sync or async. (Any: whatever the application made it.)"""
+        """Gives the state of each call, sync or async. Any: whatever the application made it."""
 
     @property
     def middlewares(self) -> Sequence[Middleware]:

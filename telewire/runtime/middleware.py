@@ -15,7 +15,7 @@ Middleware: TypeAlias = Callable[[Context[Any], Proceed], Awaitable[Any]]
 
 
 async def through(middlewares: Sequence[Middleware], context: Context[Any], innermost: Proceed) -> Any:
-    """Run ``innermost`` inside all of them; returns what the outermost does. (Any: a result.)"""
+    """Run ``innermost`` inside all of them; returns what the outermost does. Any: a result."""
     if not middlewares:
         return await innermost()
     return await middlewares[0](context, _Once(middlewares[1:], context, innermost))
@@ -34,7 +34,7 @@ class _Once:
         self._used = False
 
     async def __call__(self) -> Any:
-        """Go on; returns the result, None behind the last item of a generator. (Any: a result.)"""
+        """Go on; returns the result, None behind the last item of a generator. Any: a result."""
         if self._used:
             raise RuntimeError(
                 "proceed() was called twice in one middleware: the arguments of a call are taken once."

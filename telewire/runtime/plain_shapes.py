@@ -304,7 +304,7 @@ class HandleShape(Shape):
                     value.set_outgoing_converter(self.outgoing)
             return value
         # What arrives is live itself only where it is our own that came home.
-        if self._is_live(value):
+        if (mode.outgoing or self.kind != "iterator") and self._is_live(value):
             return value
         raise self.misfit(value)
 

@@ -100,6 +100,10 @@ class ItemSender(StreamEnd, ABC):
         stream.app = self
 
     @abstractmethod
+    def sends(self, obj: object) -> bool:
+        """Whether ``obj`` is what it sends."""
+
+    @abstractmethod
     async def run(self) -> BaseException | None:
         """Send everything, end the stream and clean up; returns what the body failed with, if it did."""
 
@@ -196,6 +200,10 @@ class Producer(ItemSender):
             self._parked.set()
         elif self._running:
             self._body.cancel_body()
+
+    def sends(self, obj: object) -> bool:
+        """Whether ``obj`` is what it sends."""
+        return self._source is obj
 
     # --- in the task -----------------------------------------------------------------------------
 

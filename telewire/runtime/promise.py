@@ -10,9 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Generator, Mapping
 from types import CoroutineType, TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, final
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, final
 
 from telewire.core.streams import Stream
 from telewire.errors import (
@@ -317,7 +315,7 @@ class RemotePromise(Convertible, Awaitable[T_co], Generic[T_co]):
 
 
 def open_promise(driver: Driver, stream: Stream) -> RemotePromise[Any]:
-    """Make the handle of a promise. (Any: what it gives only an annotation can say.)"""
+    """Make the handle of a promise. Any: what it gives only an annotation can say."""
     state = PromiseState(driver, stream)
     stream.app = state
     return RemotePromise(state)

@@ -153,6 +153,10 @@ class AnyFunction:
             raise AttributeError(f"{name!r}: names that begin with '_' are not remote; use remote[{name!r}].")
         return AnyFunction(self._start, f"{self._name}.{name}", self._options)
 
+    def with_signature(self, signature: Signature) -> AnyFunction:
+        """The same function with results converted as ``signature`` says."""
+        return AnyFunction(self._start, self._name, self._options, signature)
+
     def with_options(self, options: Options) -> AnyFunction:
         """The same function with options for its calls."""
         return AnyFunction(self._start, self._name, options, self._signature)

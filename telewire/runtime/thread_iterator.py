@@ -97,6 +97,10 @@ class ThreadProducer(ItemSender):
             patience = self._driver.connection.limits.cleanup_seconds
             backend.call_at(backend.now() + patience, self._body.step.abandon)
 
+    def sends(self, obj: object) -> bool:
+        """Whether ``obj`` is what it sends."""
+        return self._source is obj
+
     # --- in the task -----------------------------------------------------------------------------
 
     async def run(self) -> BaseException | None:
