@@ -205,10 +205,14 @@ class ByteSource(Source):
 class ByteProducer(Producer):
     """One byte stream on its way out: as a generator's items, in chunks and with its size watched."""
 
-    __slots__ = ("_bytes",)
+    __slots__ = ("_bytes", "_worker")
 
     def __init__(self, owner: Owner, body: Body, stream: Stream, local: LocalBytes, place: str) -> None:
         self._bytes = local
+        # Held from now on: the function that made the source may end before this task begins.
+        self._worker = owner.worker
+        if self._worker is not None:
+            self._worker.hold()
         local.sender = self
         # The source itself is first touched in the task.
         super().__init__(owner, body, stream, reader_of(b"", owner.driver.backend), None, place)
@@ -229,7 +233,10 @@ class ByteProducer(Producer):
 
     async def _send_all(self) -> None:
         connection = self._driver.connection
-        self._source = self._bytes.open(self._driver.backend, lambda: connection.room(self._stream))
+        worker, self._worker = self._worker, None
+        self._source = self._bytes.open(self._driver.backend, lambda: connection.room(self._stream), worker)
+        if worker is not None:
+            worker.release()
         # What was left when somebody read a part of it here.
         while self._bytes.chunks and not self._stopped:
             self._send(self._bytes.chunks.take(None))
