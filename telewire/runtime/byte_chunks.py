@@ -58,34 +58,65 @@ class Chunks:
 class Progress:
     """Callbacks that hear how far a stream has come."""
 
-    __slots__ = ("_callbacks",)
+    __slots__ = ("_listeners",)
 
     def __init__(self) -> None:
-        self._callbacks: list[tuple[OnProgress, contextvars.Context]] = []
+        self._listeners: list[_Listener] = []
 
     def add(self, callback: OnProgress) -> None:
         """Call ``callback`` from now on, in the context of whoever asked for it."""
-        self._callbacks.append((callback, contextvars.copy_context()))
+        self._listeners.append(_Listener(callback))
 
     def tell(self, backend: Backend, done: int, total: int | None) -> None:
         """Tell them; one that fails is logged and not called again."""
-        for entry in tuple(self._callbacks):
-            callback, context = entry
-            try:
-                result = context.run(callback, done, total)
-            except Exception as error:
-                log_bug(error, "An on_progress callback")
-                self._callbacks.remove(entry)
-                continue
-            if inspect.iscoroutine(result):
-                backend.spawn(_finish, result, context=context)
+        for listener in self._listeners:
+            listener.tell(backend, done, total)
 
 
-# Any: what a coroutine exchanges with its loop.
-async def _finish(coroutine: Coroutine[Any, Any, object]) -> None:
-    try:
-        await coroutine
-    except Exception as error:
+@final
+class _Listener:
+    """One callback. An async one hears the latest once it is through with what it was told before."""
+
+    __slots__ = ("_busy", "_callback", "_context", "_failed", "_latest")
+
+    def __init__(self, callback: OnProgress) -> None:
+        self._callback = callback
+        self._context = contextvars.copy_context()
+        self._busy = False
+        self._failed = False
+        self._latest: tuple[int, int | None] | None = None
+
+    def tell(self, backend: Backend, done: int, total: int | None) -> None:
+        if self._failed:
+            return
+        if self._busy:
+            self._latest = (done, total)
+            return
+        try:
+            result = self._context.run(self._callback, done, total)
+        except Exception as error:
+            self._fail(error)
+            return
+        if inspect.iscoroutine(result):
+            self._busy = True
+            backend.spawn(self._finish, result, context=self._context)
+
+    # Any: what a coroutine exchanges with its loop.
+    async def _finish(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        try:
+            await coroutine
+            while self._latest is not None:
+                (done, total), self._latest = self._latest, None
+                result = self._callback(done, total)
+                if inspect.iscoroutine(result):
+                    await result
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self._busy = False
+
+    def _fail(self, error: Exception) -> None:
+        self._failed = True
         log_bug(error, "An on_progress callback")
 
 
