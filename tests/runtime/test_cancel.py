@@ -163,6 +163,11 @@ async def test_stop_from_another_task(connected: Connected) -> None:
             await quiescent(world.remote)
             assert blocked.ended == [name, name]
             blocked.ended.clear()
+        # A loop that still waits for its stream ends too.
+        unanswered = world.remote.wait()
+        async with anyio.create_task_group() as group:
+            group.start_soon(stop_once, blocked.started.is_set, unanswered.aclose)
+            assert await drained(unanswered) == ([], None)
         # Who awaits the result of a call that another task closes is told so.
         call = world.remote.wait()
         async with anyio.create_task_group() as group:

@@ -218,6 +218,8 @@ async def test_i5_a_cut_is_a_network_error_on_both_sides(connected: Connected) -
         assert isinstance((await drained(iterator))[1], NetworkError)
         await until(lambda: len(watched.reasons) == 2 and len(reasons) == 3)
         await until(lambda: watched.order.count("finally") == 2)
+        await quiescent()
+    assert (len(watched.reasons), len(reasons)) == (2, 3)
     assert all(isinstance(reason, NetworkError) for reason in (*watched.reasons, *reasons))
 
 
@@ -247,7 +249,8 @@ async def test_on_close_while_blocked(connected: Connected) -> None:
         await watched.started.wait()
         call.cancel("stop")
         assert isinstance(await caught(call), CallCancelled)
-        # Before the body was unwound, though it was blocked in an await.
+        await world.settled()
+        # Before the body was unwound, though it was blocked in an await; and once.
         assert watched.order == ["on_close", "finally"]
         (reason,) = watched.reasons
         assert isinstance(reason, CallCancelled)
