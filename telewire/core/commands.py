@@ -48,6 +48,17 @@ class Commands(Checks):
         half.wanted = True
         return False
 
+    def flushed(self, stream: Stream) -> bool:
+        """Whether the end of our half has left, or never will; false while it waits behind what was sent.
+
+        After a False, :class:`~telewire.core.events.StreamUnblocked` says when to ask again.
+        """
+        half = stream.send
+        if half is None or half.state is not HalfState.ENDING:
+            return True
+        half.wanted = True
+        return False
+
     def room(self, stream: Stream) -> int:
         """Bytes that may be sent on ``stream`` now, each item, message or chunk counted as its cost."""
         half = stream.send

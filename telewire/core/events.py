@@ -182,7 +182,7 @@ class StreamStopped:
 @final
 @dataclass(slots=True)
 class StreamUnblocked:
-    """``writable`` was false for this stream and is true again."""
+    """``writable`` or ``flushed`` was false for this stream: ask again."""
 
     stream: Stream
 

@@ -399,7 +399,10 @@ class Life:
             self._register(done.declared)
         if done.type is FrameType.ITEM or done.type is FrameType.CALL:
             return
+        wanted = half.wanted
         half.move(HalfInput.FLUSHED)
+        if wanted:
+            self._events.append(StreamUnblocked(stream))
         if isinstance(stream, Call):
             self._answer_emitted(stream, done.type is FrameType.ERROR)
         else:

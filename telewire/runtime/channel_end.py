@@ -205,7 +205,7 @@ class ChannelEnd(Sending):
         self.wind_up()
 
     def wind_up(self) -> None:
-        """Go on closing: stop the other half, and end ours once all before it has its credit."""
+        """Go on closing: stop the other half, and end ours; it is over when that has left."""
         driver, stream = self.driver, self.stream
         if driver is None or stream is None:
             return
@@ -215,11 +215,13 @@ class ChannelEnd(Sending):
         if self.deaf or self.silent:
             driver.connection.reset(stream)
             self.finish(None)
-        elif not self._end_said and not self.early and driver.connection.writable(stream):
-            self._end_said = True
-            driver.connection.end(stream)
-            self.listeners.end_with_call()
-            self.finish(None)
+        else:
+            if not self._end_said and not self.early and driver.connection.writable(stream):
+                self._end_said = True
+                driver.connection.end(stream)
+                self.listeners.end_with_call()
+            if self._end_said and driver.connection.flushed(stream):
+                self.finish(None)
         driver.schedule()
 
     def abort(self, value: object) -> None:
@@ -283,8 +285,8 @@ class ChannelEnd(Sending):
             self.drained()
 
     def drained(self) -> None:
-        """End, where the other side has ended and all that it sent is handled."""
-        if self.silent and not self.buffer and self.listeners.task is None and not self.done:
+        """End, where the other side has ended and all that it sent is handled, requests too."""
+        if self.silent and not self.buffer and not self.done and not self.listeners.busy():
             if self.driver is not None and self.stream is not None:
                 # It has stopped this half already, or is about to.
                 self.driver.connection.reset(self.stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
@@ -18,10 +19,10 @@ from telewire.wire.values import encode_value
 
 if TYPE_CHECKING:
     from telewire.core.events import CallReceived
+    from telewire.core.streams import Call
     from telewire.runtime.backend import Timer
     from telewire.runtime.channel_end import ChannelEnd
     from telewire.runtime.driver import Driver
-    from telewire.runtime.service import Function
 
 __all__ = ["Handler", "Listeners"]
 
@@ -42,12 +43,14 @@ _handling: contextvars.ContextVar[object] = contextvars.ContextVar("telewire_cha
 class Listeners:
     """Who listens at one end, and the task that hands them its messages; there is one while there are any."""
 
-    __slots__ = ("_end", "_last", "_served", "_timer", "handlers", "task", "waiting")
+    __slots__ = ("_end", "_last", "_open", "_signature", "_timer", "handlers", "task", "waiting")
 
     def __init__(self, end: ChannelEnd) -> None:
         self._end = end
         self._last = 0
-        self._served: Function | None = None
+        self._signature: Signature | None = None
+        # Requests that have arrived and are not answered, and whether somebody waits for their end.
+        self._open: dict[Call, bool] = {}
         self.handlers: dict[int, Handler] = {}
         self._timer: Timer | None = None
         self.task: SourceTask | None = None
@@ -126,14 +129,27 @@ class Listeners:
         from telewire.runtime.incoming import IncomingCall
         from telewire.runtime.service import Function
 
-        if self._served is None:
-            signature = RequestSignature(self._end, self.answer)
-            self._served = Function("channel", self.answer, signature)
+        if self._signature is None:
+            self._signature = RequestSignature(self._end, self._ask)
+        served = Function("channel", functools.partial(self._answer, event.call), self._signature)
         owner = self._end.owner
-        IncomingCall(driver, FunctionServing(owner), self._served, event, owner.holder)
+        self._open[event.call] = False
+        IncomingCall(driver, FunctionServing(owner), served, event, owner.holder)
 
     # Any: what it is, the handlers know.
-    async def answer(self, message: Any) -> object:
+    async def _answer(self, call: Call, message: Any) -> object:
+        try:
+            return await self._ask(message)
+        finally:
+            self._closed(call)
+
+    def _closed(self, call: Call) -> None:
+        """A request is answered, or was given up before a handler saw it."""
+        self._open.pop(call, None)
+        self._end.drained()
+
+    # Any: as above.
+    async def _ask(self, message: Any) -> object:
         """Ask all handlers in order; the first reply that is not None counts."""
         if not self.waiting.free:
             await self.waiting.turn()
@@ -154,6 +170,20 @@ class Listeners:
         return found
 
     # --- ending ----------------------------------------------------------------------------------
+
+    def busy(self) -> bool:
+        """Whether a message or request that has arrived is still to be handled; then the end hears of it."""
+        from telewire.runtime.incoming import IncomingCall
+
+        for call, watched in tuple(self._open.items()):
+            incoming = call.app
+            if call.over or not isinstance(incoming, IncomingCall):
+                # Given up before a handler saw it.
+                del self._open[call]
+            elif not watched:
+                self._open[call] = True
+                incoming.callbacks.add(functools.partial(self._closed, call))
+        return self.task is not None or bool(self._open)
 
     def clear(self) -> None:
         """Call no handler any more; one that runs goes on."""

@@ -23,7 +23,7 @@ from telewire.errors import (
 from telewire.runtime.background import Background
 from telewire.runtime.context import CloseCallbacks, Closing, Context, ContextHolder, enter_context
 from telewire.runtime.driver import CallEnd
-from telewire.runtime.failures import LimitPassed, NoThread, close_reason, failure_of, log_bug, reject
+from telewire.runtime.failures import LimitPassed, NoThread, Refusal, close_reason, failure_of, log_bug, reject
 from telewire.runtime.middleware import Middleware, through
 from telewire.runtime.payloads import decode, encode
 from telewire.runtime.producer import ItemSender, IteratorSource
@@ -414,7 +414,7 @@ class IncomingCall(Closing, CallEnd):
             return
         if self._stop_code is not None or self._core.over:
             self._answer_stopped()
-            if not isinstance(error, Abort | DeadlineExceeded):
+            if not isinstance(error, Abort | DeadlineExceeded | Refusal):
                 self.bug(error, f"{self._function.name}() after it was cancelled")
             return
         self._failure = error

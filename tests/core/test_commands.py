@@ -9,7 +9,14 @@ from dataclasses import fields, is_dataclass
 import pytest
 
 from telewire.core.connection import Connection
-from telewire.core.events import CallOver, CallRejected, CallResolved, StreamReset, StreamStopped
+from telewire.core.events import (
+    CallOver,
+    CallRejected,
+    CallResolved,
+    StreamReset,
+    StreamStopped,
+    StreamUnblocked,
+)
 from telewire.core.streams import Call, Stream
 from telewire.errors import LocalProtocolError, ResourceExhausted, TelewireError
 from telewire.limits import Limits
@@ -391,6 +398,40 @@ def test_how_much_room_is_left() -> None:
     assert peer.core.room(stream) == 0
     peer.core.reset(stream)
     assert peer.core.room(stream) == peer.core.room(function) == peer.core.room(call) == 0
+
+
+def test_an_end_says_when_it_has_left() -> None:
+    peer = Peer(theirs=Limits(stream_window=2048))
+    _, (stream, function) = peer.answered(0, (K.CHANNEL, 1), (K.FUNCTION, 2))
+    assert peer.core.flushed(function)
+    for _ in range(2):
+        peer.core.send_message(stream, bytes(1000))
+    # It is not on its way yet.
+    assert peer.core.flushed(stream)
+    peer.core.end(stream)
+    assert not peer.core.flushed(stream)
+    peer.core.events_received()
+    peer.hear()
+    assert peer.core.events_received() == [StreamUnblocked(stream)]
+    assert peer.core.flushed(stream)
+
+    # Nobody asked.
+    _, (stream,) = peer.answered(1, (K.CHANNEL, 3))
+    peer.core.end(stream)
+    peer.core.events_received()
+    peer.hear()
+    assert peer.core.events_received() == []
+
+    # It never will, and there are other events that say so.
+    _, (stream,) = peer.answered(2, (K.CHANNEL, 4))
+    peer.core.send_message(stream, b"x")
+    peer.core.end(stream)
+    assert not peer.core.flushed(stream)
+    peer.core.reset(stream)
+    assert peer.core.flushed(stream)
+    peer.core.events_received()
+    peer.hear()
+    assert peer.core.events_received() == []
 
 
 def test_chunks_that_are_ready_together_share_a_frame() -> None:
