@@ -12,7 +12,7 @@ from telewire.core.streams import Call, Stream
 from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.wire import frames as wire
 from telewire.wire.codec import KNOWN_ODD_KEYS, encode_frame
-from telewire.wire.frames import Extensions, Kind
+from telewire.wire.frames import End, Extensions, Kind
 
 __all__ = ["Calling"]
 
@@ -97,7 +97,7 @@ class Calling(Life):
         """The first frame of an answer; most answers are whole in it and need no half."""
         if (
             call.outgoing is _SENT
-            and type(frame) is wire.End
+            and type(frame) is End
             and frame.size <= self.limits.stream_window
             and frame.size <= self.limits.message_bytes
             and call.receive is None

@@ -118,7 +118,9 @@ class Commands(Checks):
         headers = name_bytes
         if timed or metadata:
             headers += self._check_headers(metadata, timed)
-        self._check_payload(payload, declare, headers)
+        lone = self._fits_lone(payload, declare, headers)
+        if not lone:
+            self._check_payload(payload, declare, headers)
         if now is not None:
             self._now = now
         call = Call(True, target)
@@ -128,7 +130,7 @@ class Commands(Checks):
             call.extensions = {KEY_METADATA: metadata}
         if timed:
             self._set_times(call, deadline, lifetime)
-        if self._fits_lone(payload, declare, headers):
+        if lone:
             call.lone = payload
         else:
             times = (deadline, lifetime) if timed else None
@@ -147,6 +149,8 @@ class Commands(Checks):
 
     def resolve(self, stream: Stream, payload: bytes, declare: Sequence[Declare] = ()) -> tuple[Stream, ...]:
         """Answer a call of the peer's, or settle a promise of ours, with a value."""
+        if isinstance(stream, Call):
+            return self._answer(FrameType.END, stream, payload, declare, 0)
         return self._settle_with(FrameType.END, stream, payload, declare, 0)
 
     def reject(self, stream: Stream, code: int, payload: bytes = b"") -> tuple[Stream, ...]:
@@ -355,15 +359,18 @@ class Commands(Checks):
         """Queue the one answer of a call of the peer's."""
         if call.opened_here or call.over or call.lone is not None or call.send is not None:
             raise LocalProtocolError(f"{call!r} has already ended, or is not ours to end.")
-        self._check_payload(payload, declare)
-        declared = self._declare(declare, call) if declare else ()
+        declared: tuple[Stream, ...] = ()
         if self._fits_lone(payload, declare, 0):
             call.lone = payload
             call.code = code
+            self._scheduler.add(call)
         else:
+            self._check_payload(payload, declare)
+            if declare:
+                declared = self._declare(declare, call)
             self._queue_large(call, Outgoing(type, payload, declared, code=code), declare, 0)
+            self._wake_call(call)
         call.move_incoming(_ANSWER_COMMANDED)
-        self._wake_call(call)
         return declared
 
     def _set_times(self, call: Call, deadline: float | None, lifetime: float | None) -> None:
@@ -375,11 +382,16 @@ class Commands(Checks):
             self._timers.add(lifetime, CallTimer(call, True))
 
     def _fits_lone(self, payload: bytes, declare: Sequence[Declare], headers: int) -> bool:
-        """Whether the one payload that a call's half carries is small: then it needs no half."""
+        """Whether the one payload that a call's half carries is small: then it needs no half, nor more checks."""
         limits = self.peer_limits
         size = len(payload)
+        frame = FRAME_BYTES + headers + size
         return (
-            not declare and size <= limits.item_cost and FRAME_BYTES + headers + size <= limits.fragment_bytes
+            not declare
+            and size <= limits.item_cost
+            and size <= limits.message_bytes
+            and frame <= limits.fragment_bytes
+            and frame <= limits.batch_bytes
         )
 
     def _queue_large(self, call: Call, outgoing: Outgoing, declare: Sequence[Declare], headers: int) -> None:

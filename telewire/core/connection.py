@@ -187,7 +187,12 @@ class Connection(Commands):
                         continue
                     break
                 half, frame, done = emitted
-                self._emitted(half, done)
+                if not isinstance(half, Call):
+                    self._emitted(half, done)
+                elif half.opened_here:
+                    self._call_emitted(half)
+                else:
+                    self._answer_emitted(half, half.code != 0)
             frames.append(frame)
             size += len(frame)
         if not scheduler.control:
@@ -308,14 +313,8 @@ class Connection(Commands):
             ConnectionClosed(self._close.code, self._close.text, by_peer=False, error=self._error)
         )
 
-    def _emitted(self, half: SendHalf | Call, done: Outgoing | None) -> None:
-        """Follow up on a data frame that has just left."""
-        if isinstance(half, Call):
-            if half.opened_here:
-                self._call_emitted(half)
-            else:
-                self._answer_emitted(half, half.code != 0)
-            return
+    def _emitted(self, half: SendHalf, done: Outgoing | None) -> None:
+        """Follow up on a data frame of a half that has just left."""
         stream = half.stream
         if isinstance(stream, Call) and stream.outgoing is OutgoingState.QUEUED and stream.opened_here:
             self._call_emitted(stream)

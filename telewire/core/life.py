@@ -331,7 +331,7 @@ class Life:
         """Let an outgoing call leave: it takes one of the places the peer offers."""
         call.placed = True
         self._outgoing_calls += 1
-        self._wake_call(call)
+        self._scheduler.add(call.send or call)
 
     def _mention(self, target: str | Stream, step: int) -> None:
         """Count queued calls on a function or channel, so that its end does not overtake them."""

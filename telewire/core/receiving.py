@@ -26,7 +26,7 @@ from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.limits import Limits
 from telewire.wire import frames as wire
 from telewire.wire.codec import encode_frame
-from telewire.wire.frames import Extensions, Kind
+from telewire.wire.frames import End, Extensions, Items, Kind
 
 __all__ = ["Receiving"]
 
@@ -40,10 +40,15 @@ class Receiving(Answering):
 
     def _receive(self, frame: wire.Frame) -> None:
         """Dispatch one frame of an open conversation, the most frequent first."""
-        if isinstance(frame, wire.Items):
+        if isinstance(frame, End):
+            # The answer of a call of ours, nearly always: found without asking what else it could be.
+            stream = self._ours.get(-1 - frame.stream)
+            if isinstance(stream, Call):
+                self._receive_answer_frame(stream, frame)
+            else:
+                self._receive_payload(frame)
+        elif isinstance(frame, Items):
             self._receive_items(frame)
-        elif isinstance(frame, wire.End):
-            self._receive_payload(frame)
         elif isinstance(frame, wire.Call):
             target = frame.target if isinstance(frame.target, str) else self._find(frame.target)
             self._receive_call(frame, target)

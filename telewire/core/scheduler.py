@@ -98,7 +98,7 @@ class Scheduler:
         ring = self.ring
         while ring:
             half = ring[0]
-            if isinstance(half, Call):
+            if type(half) is Call:
                 ring.popleft()
                 half.ready = False
                 lone = emit_lone(half, numbers, now)

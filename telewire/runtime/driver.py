@@ -277,7 +277,9 @@ class Driver:
             else:
                 self._end_of(event.target).called(self, event)
         elif isinstance(event, CallResolved):
-            self._call_of(event.call).resolved(event.payload, event.declared)
+            app = event.call.app
+            if isinstance(app, CallEnd):
+                app.resolved(event.payload, event.declared)
         elif isinstance(event, StreamUnblocked):
             self._end_of(event.stream).unblocked()
         elif isinstance(event, CallRejected):

@@ -169,7 +169,8 @@ class MappingShape(Shape):
         """The mapping with its keys and values converted."""
         if type(value) is not dict and not isinstance(value, Mapping):
             raise self.misfit(value)
-        if self._fits(self.key, value) and self._fits(self.value, value.values()):
+        part = self.value
+        if self._fits(self.key, value) and (part.identity or self._fits(part, value.values())):
             return value if type(value) is self.make else self.make(dict(value))
         converted = {}
         for key, item in value.items():

@@ -73,14 +73,29 @@ def _walk(value: Any, add: Callable[[bytes], object], levels: int) -> bool:
             if type(key) is not str or len(key) > _KEY_LENGTH:
                 return False
             add(_key(key))
-            if not _walk(part, add, levels - 1):
+            # Texts and small integers, as most parts are, without a call for each.
+            kind = type(part)
+            if kind is str and len(part) < 64:
+                data = part.encode()
+                add(_TEXTS[len(data)])
+                add(data)
+            elif kind is int and 0 <= part < 1024:
+                add(_INTEGERS[part])
+            elif not _walk(part, add, levels - 1):
                 return False
     elif kind is list or kind is tuple:
         if not levels or len(value) >= _LENGTH:
             return False
         add(_ARRAYS[len(value)])
         for part in value:
-            if not _walk(part, add, levels - 1):
+            kind = type(part)
+            if kind is str and len(part) < 64:
+                data = part.encode()
+                add(_TEXTS[len(data)])
+                add(data)
+            elif kind is int and 0 <= part < 1024:
+                add(_INTEGERS[part])
+            elif not _walk(part, add, levels - 1):
                 return False
     elif value is None:
         add(b"\xf6")
