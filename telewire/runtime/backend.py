@@ -78,6 +78,10 @@ class Backend(ABC):
         handler (asyncio) or ends the program (trio), as any bug of ours should.
         """
 
+    def cancel(self, task: Task) -> None:
+        """Cancel a task as anyio does: where it is in a shielded scope, when it has left that."""
+        task.cancel()
+
     def start(self, function: Callable[[], Coroutine[Any, Any, object]]) -> Task:
         """The same for a caller who holds the task until it has ended; they begin in this order."""
         return self.spawn(function)
@@ -96,7 +100,11 @@ class Backend(ABC):
 
     @abstractmethod
     def signal(self) -> Signal:
-        """Make a :class:`Signal`."""
+        """Make a :class:`Signal`.
+
+        Raises:
+            RuntimeError: in another thread than the loop's.
+        """
 
     def deadline(self) -> float:
         """The deadline of the scopes around this task, on :meth:`now`'s clock; infinite without."""
@@ -247,7 +255,17 @@ class _AsyncioBackend(Backend):
         return _AsyncioTimer(self.loop.call_at(when, callback))
 
     def signal(self) -> Signal:
+        if threading.get_ident() != self._thread:
+            self.check_thread("Something to wait for")
         return _AsyncioSignal(self.loop)
+
+    def cancel(self, task: Task) -> None:
+        assert isinstance(task, asyncio.Task)
+        if not _is_shielded(task):
+            task.cancel()
+        elif not task.done():
+            # Nobody tells when a scope is left. anyio asks in every pass of the loop.
+            self.loop.call_later(_SHIELD_SECONDS, self.cancel, task)
 
     def deadline(self) -> float:
         # Asking anyio costs as much as encoding a call, and most tasks are in no scope.
@@ -263,24 +281,48 @@ class _AsyncioBackend(Backend):
         return threading.get_ident() == self._thread
 
 
-def _make_scope_test() -> Callable[[asyncio.Task[Any]], bool]:
-    """A quick test that no anyio scope is around a task, where this anyio lets us look; else never true.
+_SHIELD_SECONDS = 0.005
 
-    It reads what anyio keeps for itself, so a test compares it with what anyio says.
+
+# Any: what anyio keeps of a task has no public type.
+def _make_look() -> Callable[[asyncio.Task[Any]], Any]:
+    """Looks up what anyio keeps of a task, where this anyio lets us look; else there seems to be a scope.
+
+    It reads what anyio keeps for itself, so tests compare it with what anyio does.
     """
     try:
         from anyio._backends._asyncio import _task_states as states
     except ImportError:
-        return lambda task: False
-
-    def in_no_scope(task: asyncio.Task[Any]) -> bool:
-        state = states.get(task)
-        return state is None or state.cancel_scope is None
-
-    return in_no_scope
+        return lambda task: _UNKNOWN
+    return states.get
 
 
-_in_no_scope = _make_scope_test()
+class _Unknown:
+    """Stands for the scope around a task, where anyio does not let us look: there may be one."""
+
+    cancel_scope = shield = _parent_scope = None
+
+
+_UNKNOWN = _Unknown()
+_look = _make_look()
+
+
+def _in_no_scope(task: asyncio.Task[Any]) -> bool:
+    """Whether it is certain that no scope is around a task."""
+    state = _look(task)
+    return state is None or (state.cancel_scope is None and state is not _UNKNOWN)
+
+
+def _is_shielded(task: asyncio.Task[Any]) -> bool:
+    """Whether a shielded scope is around what a task awaits."""
+    state = _look(task)
+    scope = None if state is None else state.cancel_scope
+    while scope is not None:
+        if scope.shield:
+            return True
+        scope = scope._parent_scope
+    return False
+
 
 _asyncio_backends: dict[asyncio.AbstractEventLoop, _AsyncioBackend] = {}
 
@@ -484,6 +526,7 @@ class _TrioBackend(Backend):
         return timer
 
     def signal(self) -> Signal:
+        self.check_thread("Something to wait for")
         return _TrioSignal()
 
     async def checkpoint(self) -> None:

@@ -206,10 +206,12 @@ class IncomingCall(Closing, CallEnd):
                 self.step.abandon()
             return
         self._cancelling = True
-        if self._scope is not None and not again:
+        if again:
+            self._task.cancel()
+        elif self._scope is not None:
             self._scope.cancel()
         else:
-            self._task.cancel()
+            self.driver.backend.cancel(self._task)
 
     def _cleanup_over(self) -> None:
         """The body did not end in time: say that nobody knows what became of it, and cancel again."""

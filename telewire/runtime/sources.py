@@ -144,7 +144,7 @@ class SourceTask:
                 self.step.abandon()
         elif again or not self._cancelling:
             self._cancelling = True
-            self._task.cancel()
+            self._owner.driver.backend.cancel(self._task)
 
 
 class MakeRunnable(Protocol):

@@ -155,3 +155,29 @@ async def test_a_body_that_ends_by_a_cancellation_of_its_own(connected: Connecte
 
     async with connected(service) as world:
         assert await world.remote.inner() == "moved on"
+
+
+async def test_a_shielded_scope_is_not_broken_by_a_cancel(connected: Connected, anyio_backend: str) -> None:
+    service = Service()
+    started, release = anyio.Event(), anyio.Event()
+    seen: list[str] = []
+
+    @service.function
+    async def careful() -> None:
+        with anyio.CancelScope(shield=True):
+            started.set()
+            await release.wait()
+            seen.append("kept its shield")
+        await anyio.sleep_forever()
+
+    async with connected(service) as world:
+        call = world.remote.careful()
+        await started.wait()
+        call.cancel()
+        await quiescent()
+        assert seen == []
+        release.set()
+        error = await caught(call)
+        assert isinstance(error, CallCancelled)
+        assert error.outcome is CancelOutcome.STOPPED
+        assert seen == ["kept its shield"]
