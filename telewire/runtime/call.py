@@ -172,6 +172,7 @@ class OutgoingCall(Closing, CallEnd):
 
     def cancel(self, reason: object, quiet: bool = False) -> None:
         """Give the call up: at once for us, as soon as the wire allows for the other side."""
+        self.driver.backend.check_thread("The end of a call")
         if self.closed or self.cancelled is not None:
             return
         payload = b"" if reason is None else encode(reason, "The reason of cancel()", self.driver)[0]

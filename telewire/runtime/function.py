@@ -155,6 +155,7 @@ class FunctionState(StreamEnd):
 
     def release(self) -> None:
         """No call on it follows."""
+        self.driver.backend.check_thread("The release of a function")
         if not self.stream.retired:
             self.driver.connection.release(self.stream)
             self.driver.dispatch()

@@ -133,6 +133,7 @@ class ItemBuffer(StreamEnd):
 
     def stop(self, error: BaseException | None = None) -> None:
         """End it from this side; who waits sees its end, or ``error``."""
+        self.driver.backend.check_thread("An iterator")
         if not self.done:
             self.error = error
             self.runs.clear()

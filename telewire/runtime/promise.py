@@ -237,6 +237,7 @@ class PromiseState(StreamEnd):
 
     def stop(self) -> None:
         """Give it up: who waits gets CallCancelled."""
+        self.driver.backend.check_thread("A promise")
         if not self.settled:
             self.driver.give_up((self.stream,))
             self.settle(None, CallCancelled(CancelOutcome.STOPPED))

@@ -65,8 +65,9 @@ def connected(transport: str, log: Bugs) -> Connected:
         limits: Limits | None = None,
         headers: Mapping[str, str] | None = None,
         settle: bool = True,
+        client_service: Service[Any] | None = None,
     ) -> AbstractAsyncContextManager[World]:
-        return lived(WORLDS[transport](service, limits, headers), settle)
+        return lived(WORLDS[transport](service, limits, headers, client_service), settle)
 
     return connect
 

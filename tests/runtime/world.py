@@ -121,6 +121,7 @@ class Connected(Protocol):
         limits: Limits | None = None,
         headers: Mapping[str, str] | None = None,
         settle: bool = True,
+        client_service: Service[Any] | None = None,
     ) -> AbstractAsyncContextManager[World]: ...
 
 
@@ -217,7 +218,10 @@ async def drained(items: AsyncIterable[Any]) -> tuple[list[Any], Exception | Non
 # Any: services of every provider.
 @asynccontextmanager
 async def memory_world(
-    service: Service[Any], limits: Limits | None, headers: Mapping[str, str] | None
+    service: Service[Any],
+    limits: Limits | None,
+    headers: Mapping[str, str] | None,
+    client_service: Service[Any] | None = None,
 ) -> AsyncIterator[World]:
     """A world over the memory transport."""
     async with contextless(service, limits) as world:
@@ -229,13 +233,16 @@ async def memory_world(
             link.client.accept(world.watch(accept))
             return link.client
 
-        world.client = Client(open_transport, limits=limits)
+        world.client = Client(open_transport, limits=limits, service=client_service)
         yield world
 
 
 @asynccontextmanager
 async def websocket_world(
-    service: Service[Any], limits: Limits | None, headers: Mapping[str, str] | None
+    service: Service[Any],
+    limits: Limits | None,
+    headers: Mapping[str, str] | None,
+    client_service: Service[Any] | None = None,
 ) -> AsyncIterator[World]:
     """A world over a WebSocket on this machine."""
     async with contextless(service, limits) as world:
@@ -245,7 +252,7 @@ async def websocket_world(
         async def open_transport(accept: AcceptTransport) -> Transport:
             return await connect_websocket(url, world.watch(accept), headers=headers, limits=limits)
 
-        world.client = Client(open_transport, limits=limits)
+        world.client = Client(open_transport, limits=limits, service=client_service)
         try:
             yield world
         finally:
