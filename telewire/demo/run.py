@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from collections.abc import Sequence
@@ -90,8 +91,10 @@ async def perform(
         except anyio.IncompleteRead:
             raise NetworkError("The server process ended before it served; its words stand above.") from None
         port = json.loads(first)["port"]
-        async with connect(f"ws://127.0.0.1:{port}/telewire") as remote:
-            options = {} if interval is None else {"interval": interval}
+        headers = getattr(example, "headers", None)
+        async with connect(f"ws://127.0.0.1:{port}/telewire", headers=headers) as remote:
+            paced = "interval" in inspect.signature(example.client).parameters
+            options = {} if interval is None or not paced else {"interval": interval}
             arrived = await example.client(remote, show, **options)
         await process.stdin.aclose()
         rest = b"".join([chunk async for chunk in output])

@@ -34,6 +34,8 @@ class Demonstration:
 
 WINDOW_ITEMS: Final = Limits().stream_window_read // Limits().item_cost
 
+TICKS_AHEAD: Final = 100
+
 DEMONSTRATIONS: Final = (
     Demonstration("countdown", "an async generator on the server, one number a second"),
     Demonstration(
@@ -47,6 +49,50 @@ DEMONSTRATIONS: Final = (
         "a generator without an end, held back by a slow reader, ended by its break",
         ahead=WINDOW_ITEMS,
         ended=("the ticker was stopped",),
+    ),
+    Demonstration(
+        "notifications",
+        "the client's callback is called as events arrive, until it calls unsubscribe",
+        ended=("unsubscribed",),
+    ),
+    Demonstration(
+        "dashboard",
+        "promises in one value, each settled alone: one fails, leaving cancels the last",
+        ended=("the report was cancelled",),
+    ),
+    Demonstration(
+        "counter",
+        "a lambda ticked by an interval that on_close clears",
+        ahead=TICKS_AHEAD,
+        ended=("the interval was cleared",),
+    ),
+    Demonstration("team_feed", "refused at open time, and again in the callback of a sensitive feed"),
+    Demonstration(
+        "search",
+        "rows of a sync sqlite3 cursor, closed when the reader has enough",
+        ahead=WINDOW_ITEMS,
+        ended=("the database was closed",),
+    ),
+    Demonstration(
+        "chat_room",
+        "channels with acknowledged requests both ways; one is closed, the other aborted",
+        ended=("Ann left", "Bob was thrown out: no advertising"),
+    ),
+    Demonstration(
+        "download",
+        "a file of the server, saved in constant memory",
+        ended=("the file of the server was removed",),
+    ),
+    Demonstration(
+        "upload",
+        "a file of the client, saved in constant memory",
+        ended=("the file of the server was removed",),
+    ),
+    Demonstration("compress", "bytes go in and come back gzipped, each line before the next is sent"),
+    Demonstration(
+        "mixed",
+        "one of each in one argument list, and one of each in one value",
+        ended=("everything is over",),
     ),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +14,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @pytest.fixture
-def load() -> Callable[[str], ModuleType]:
+def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     """Give a function that loads ``examples/NAME.py`` anew."""
 
     def load_example(name: str) -> ModuleType:
@@ -21,6 +22,7 @@ def load() -> Callable[[str], ModuleType]:
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)  # dataclasses look their module up
         spec.loader.exec_module(module)
         return module
 

@@ -11,7 +11,7 @@ from types import ModuleType
 import anyio
 import pytest
 
-from telewire import Limits, Remote, Service
+from telewire import Abort, Limits, Remote, Service
 from telewire_transports import connect, memory, serve
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -20,13 +20,13 @@ Load = Callable[[str], ModuleType]
 
 
 @asynccontextmanager
-async def over_memory(service: Service) -> AsyncIterator[Remote]:
-    async with memory.connect(service) as remote:
+async def over_memory(service: Service, headers: dict[str, str] | None = None) -> AsyncIterator[Remote]:
+    async with memory.connect(service, headers=headers) as remote:
         yield remote
 
 
 @asynccontextmanager
-async def over_websocket(service: Service) -> AsyncIterator[Remote]:
+async def over_websocket(service: Service, headers: dict[str, str] | None = None) -> AsyncIterator[Remote]:
     ports: list[int] = []
     started = anyio.Event()
 
@@ -40,7 +40,7 @@ async def over_websocket(service: Service) -> AsyncIterator[Remote]:
     async with anyio.create_task_group() as group:
         group.start_soon(serving)
         await started.wait()
-        async with connect(f"ws://127.0.0.1:{ports[0]}/telewire") as remote:
+        async with connect(f"ws://127.0.0.1:{ports[0]}/telewire", headers=headers) as remote:
             yield remote
         group.cancel_scope.cancel()
 
@@ -59,7 +59,21 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def test_every_example_is_tested() -> None:
-    assert NAMES == ["ai_chat", "countdown", "ticker"]
+    assert NAMES == [
+        "ai_chat",
+        "chat_room",
+        "compress",
+        "countdown",
+        "counter",
+        "dashboard",
+        "download",
+        "mixed",
+        "notifications",
+        "search",
+        "team_feed",
+        "ticker",
+        "upload",
+    ]
 
 
 async def test_countdown(load: Load, over, anyio_backend: str) -> None:
@@ -123,6 +137,209 @@ async def test_ticker_runs_ahead_by_its_window_and_no_further(load: Load, over, 
         assert len(example.sent) == produced
 
 
+async def test_notifications(load: Load, over, anyio_backend: str) -> None:
+    example = load("notifications")
+    shown: list[str] = []
+    async with over(example.service) as remote:
+        arrived = await example.client(remote, shown.append, 0)
+        assert example.ended == ["unsubscribed"]
+    assert arrived == shown == example.sent
+    assert arrived == ["ordered: tea", "ordered: coffee", "ordered: a second coffee"]
+
+
+async def test_notifications_end_when_the_client_goes_away(load: Load, over, anyio_backend: str) -> None:
+    example = load("notifications")
+    async with over(example.service) as remote:
+        await remote[example.on_subscribe](list[str]().append)
+    await until(lambda: example.ended)
+    assert example.ended == ["unsubscribed"]
+
+
+async def test_dashboard(load: Load, over, anyio_backend: str) -> None:
+    example = load("dashboard")
+    shown: list[str] = []
+    async with over(example.service) as remote:
+        # The report of the second dashboard must be under way when the client leaves it.
+        arrived = await example.client(remote, shown.append, 0.02)
+        await until(lambda: example.ended)
+    assert arrived == shown == example.sent
+    assert len(arrived) == 5
+    assert example.ended == ["the report was cancelled"]
+
+
+async def test_counter(load: Load, over, anyio_backend: str) -> None:
+    example = load("counter")
+    shown: list[str] = []
+    async with over(example.service) as remote:
+        arrived = await example.client(remote, shown.append, 0.001)
+        await until(lambda: example.ended)
+    assert arrived == [1, 2, 3, 4, 5] == example.sent[:5]
+    assert example.ended == ["the interval was cleared"]
+
+
+async def test_team_feed(load: Load, over, anyio_backend: str) -> None:
+    example = load("team_feed")
+    shown: list[str] = []
+    async with over(example.service, example.headers) as remote:
+        arrived = await example.client(remote, shown.append, 0)
+    assert arrived == shown == example.sent
+    assert (arrived[0], arrived[-1]) == ("ann is not in team blue", "ann is not in team red")
+
+
+async def test_team_feed_needs_a_login(load: Load, over, anyio_backend: str) -> None:
+    example = load("team_feed")
+    async with over(example.service) as remote:
+        with pytest.raises(Abort) as refused:
+            await remote[example.on_feed]("red")
+    assert refused.value.value == "log in first"
+
+
+async def test_search(load: Load, over, anyio_backend: str) -> None:
+    example = load("search")
+    shown: list[str] = []
+    async with over(example.service) as remote:
+        arrived = await example.client(remote, shown.append, 0)
+        await until(lambda: example.ended)
+    assert arrived == shown == example.sent[:5]
+    assert arrived[-1] == "Article 420"
+    assert len(example.sent) < 5000
+    assert example.ended == ["the database was closed"]
+
+
+async def test_search_closes_the_database_when_the_client_goes_away(
+    load: Load, over, anyio_backend: str
+) -> None:
+    example = load("search")
+    async with over(example.service) as remote:
+        iterator = await remote[example.on_search]("Article")
+        assert await anext(iterator) == "Article 1"
+    await until(lambda: example.ended)
+    assert example.ended == ["the database was closed"]
+
+
+async def test_chat_room(load: Load, over, anyio_backend: str) -> None:
+    example = load("chat_room")
+    shown: list[str] = []
+    async with over(example.service) as remote:
+        arrived = await example.client(remote, shown.append, 0)
+        await until(lambda: len(example.ended) == 2)
+    assert arrived == example.sent
+    assert arrived == [line for line in shown if not line.startswith("(")]
+    assert example.ended == ["Ann left", "Bob was thrown out: no advertising"]
+    assert not example.members
+
+
+async def test_chat_room_is_left_when_the_client_goes_away(load: Load, over, anyio_backend: str) -> None:
+    example = load("chat_room")
+    async with over(example.service) as remote:
+        ann = await remote[example.on_join]("Ann")
+        assert not ann.closed
+        assert not example.ended
+    await until(lambda: example.ended)
+    assert example.ended == ["Ann left"]
+
+
+QUARTERS = [
+    "[#####               ] 25 %",
+    "[##########          ] 50 %",
+    "[###############     ] 75 %",
+    "[####################] 100 %",
+]
+
+
+@pytest.mark.parametrize("name", ["download", "upload"])
+async def test_files(load: Load, over, anyio_backend: str, name: str) -> None:
+    example = load(name)
+    shown: list[str] = []
+    async with over(example.service) as remote:
+        arrived = await example.client(remote, shown.append)
+        await until(lambda: example.ended)
+    assert arrived == example.sent
+    assert arrived[0] == example.MEGABYTES * 1_000_000
+    assert shown == QUARTERS
+    assert example.ended == ["the file of the server was removed"]
+
+
+async def test_download_removes_the_file_when_the_client_has_enough(
+    load: Load, over, anyio_backend: str
+) -> None:
+    example = load("download")
+    async with over(example.service) as remote:
+        async for _ in remote[example.on_download](2):
+            assert not example.ended
+            break
+        await until(lambda: example.ended)
+    assert example.ended == ["the file of the server was removed"]
+
+
+async def test_compress(load: Load, over, anyio_backend: str) -> None:
+    example = load("compress")
+    shown: list[str] = []
+    async with over(example.service) as remote:
+        arrived = await example.client(remote, shown.append, 0)
+    assert arrived == example.sent == example.LINES
+    assert len(shown) == len(example.LINES)
+
+
+async def test_mixed(load: Load, over, anyio_backend: str) -> None:
+    example = load("mixed")
+    shown: list[str] = []
+    async with over(example.service) as remote:
+        arrived = await example.client(remote, shown.append, 0)
+        await until(lambda: example.ended)
+    assert arrived == shown == example.sent == PRINTED["mixed"]
+    assert example.ended == ["everything is over"]
+
+
+PRINTED = {
+    "ai_chat": ["Streams, promises and callbacks cross the wire as if they were local values. "],
+    "chat_room": [
+        "Ann: Is somebody there?",
+        "read by Bob",
+        "Bob: I am",
+        "read by Ann",
+        "(Ann left)",
+        "no advertising",
+        "(Bob was thrown out: no advertising)",
+    ],
+    "compress": [
+        "a line, there and back",
+        "another line, there and back",
+        "one line more, there and back",
+        "the last line, there and back",
+    ],
+    "counter": ["1", "2", "3", "4", "5"],
+    "countdown": ["3", "2", "1", "0"],
+    "dashboard": [
+        "Dashboard of Sales",
+        "Sales closed 12 tickets",
+        "the forecast is for subscribers",
+        "Sales: a long report",
+        "Dashboard of Support",
+    ],
+    "download": QUARTERS,
+    "mixed": [
+        "4",
+        "9",
+        "25",
+        "Do promises cross, too? Yes.",
+        "BYTES CROSS",
+        "Hello, world",
+        "a message, relayed, and answered",
+    ],
+    "notifications": ["ordered: tea", "ordered: coffee", "ordered: a second coffee"],
+    "search": ["Article 42", "Article 142", "Article 242", "Article 342", "Article 420"],
+    "team_feed": [
+        "ann is not in team blue",
+        "Budget approved",
+        "Offsite in May",
+        "Budget approved: the confidential part",
+        "ann is not in team red",
+    ],
+    "upload": QUARTERS,
+}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_runs_as_a_program(
     name: str, run_python: Callable[..., subprocess.CompletedProcess[str]]
@@ -132,7 +349,5 @@ def test_an_example_runs_as_a_program(
     lines = done.stdout.splitlines()
     if name == "ticker":
         assert [line.split()[0] for line in lines] == ["3000", "6000", "9000", "12000"]
-    elif name == "countdown":
-        assert lines == ["3", "2", "1", "0"]
     else:
-        assert lines == ["Streams, promises and callbacks cross the wire as if they were local values. "]
+        assert lines == PRINTED[name]
