@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, cast, final, overload
 
 from telewire.core.states import ConnectionState
@@ -193,6 +193,8 @@ class Remote:
     ) -> Callable[P, Call[RemoteIterator[Y]]]: ...
     @overload
     def __getitem__(self, name: Callable[P, AsyncIterator[Y]]) -> Callable[P, Call[RemoteIterator[Y]]]: ...
+    @overload
+    def __getitem__(self, name: Callable[P, Iterator[Y]]) -> Callable[P, Call[RemoteIterator[Y]]]: ...
     @overload
     def __getitem__(self, name: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Call[R]]: ...
     @overload

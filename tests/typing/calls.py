@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, assert_type
 
@@ -51,6 +51,17 @@ async def headlines(topic: str) -> AsyncIterator[str]:
     yield topic
 
 
+@service.function
+def on_rows(table: str) -> Iterator[tuple[str, int]]:
+    """Give the rows of a cursor, say: a plain function."""
+    yield table, 1
+
+
+@service.function
+def on_lines() -> Generator[str, None, None]:
+    yield "one"
+
+
 # The decorated function stays what it was.
 async def locally() -> None:
     assert_type(await add(1, 2), int)
@@ -72,6 +83,8 @@ async def by_key(remote: Remote) -> None:
         assert_type(number, int)
     async for person in remote[on_people](older_than=30):
         assert_type(person.age, int)
+    assert_type(remote[on_rows]("people"), Call[RemoteIterator[tuple[str, int]]])
+    assert_type(remote[on_lines](), Call[RemoteIterator[str]])
     async for headline in remote[on_news]("weather"):
         assert_type(headline, str)
 
