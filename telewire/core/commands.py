@@ -382,7 +382,7 @@ class Commands(Checks):
             self._timers.add(lifetime, CallTimer(call, True))
 
     def _fits_lone(self, payload: bytes, declare: Sequence[Declare], headers: int) -> bool:
-        """Whether the one payload that a call's half carries is small: then it needs no half, nor more checks."""
+        """Whether the one payload of a call's half is small: then it needs no half, and no further check."""
         limits = self.peer_limits
         size = len(payload)
         frame = FRAME_BYTES + headers + size

@@ -179,7 +179,7 @@ class Connection(Commands):
         frames: list[bytes] = []
         size = 0
         while not frames or size < max_bytes:
-            frame = scheduler.next_control()
+            frame = scheduler.next_control() if scheduler.control or scheduler.grants else None
             if frame is None:
                 emitted = scheduler.next_data(self._numbers, self._now)
                 if emitted is None:

@@ -409,8 +409,8 @@ class Life:
             self._retire_if_done(stream)
 
     def _answer_emitted(self, call: Call, failed: bool) -> None:
-        if call.argument_bytes:
-            self._return_arguments(call)
+        self._argument_bytes -= call.argument_bytes
+        call.argument_bytes = 0
         if call.refused:
             self._refusals -= 1
             return

@@ -77,16 +77,16 @@ class Scheduler:
 
     def next_control(self) -> bytes | None:
         """The next frame ahead of data; None where there is none, or where it is data's turn."""
-        if not self.control and not self.grants:
-            return None
         if self._control_spent >= CONTROL_BYTES and self.ring:
             return None
         if self.grants:
             half = next(iter(self.grants))
             del self.grants[half]
             frame = encode_frame(Grant(half.stream.reference, half.window.limit))
-        else:
+        elif self.control:
             frame = self.control.popleft()
+        else:
+            return None
         self._control_spent += len(frame)
         return frame
 

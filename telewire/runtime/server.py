@@ -50,7 +50,7 @@ class Server:
 
     def __init__(self, backend: Backend, service: Service[Any], limits: Limits | None = None) -> None:
         self._backend = backend
-        self._service = service
+        self.service = service
         self._limits = limits
         self._drivers: set[Driver] = set()
         self._drained: Signal | None = None
@@ -68,10 +68,6 @@ class Server:
         driver = host.driver = Driver(self._backend, connection, transport, host)
         self._drivers.add(driver)
         return driver
-
-    def serve(self, driver: Driver, event: CallReceived) -> None:
-        """Start the function that is called."""
-        answer(self._service, driver, event)
 
     def forget(self, driver: Driver) -> None:
         """A conversation has lost its transport."""
@@ -110,7 +106,7 @@ class _Conversation:
 
     def called(self, driver: Driver, event: CallReceived) -> None:
         """The client calls."""
-        self._server.serve(driver, event)
+        answer(self._server.service, driver, event)
 
     def closed(self, error: NetworkError | None) -> None:
         """The conversation is over; its transport follows."""

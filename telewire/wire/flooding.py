@@ -15,12 +15,12 @@ from typing import Any, Final, final
 
 import cbor2
 
-__all__ = ["ONE_HASH", "find_flooding", "many_collide", "may_flood"]
+__all__ = ["ONE_HASH", "SHORT", "find_flooding", "many_collide", "may_flood"]
 
 ONE_HASH: Final = 64
 """So many keys of one map, or members of one set, with one hash are refused (TW-VAL-009)."""
 
-_SHORT: Final = 512
+SHORT: Final = 512
 """Below so many bytes no number of collisions costs much."""
 
 _wide = re.compile(rb"\xb8[\x40-\xff]|[\xb9-\xbb]").search
@@ -47,7 +47,7 @@ _STEPS: Final = tuple(_step(first) for first in range(256))
 
 def may_flood(data: bytes) -> bool:
     """Whether ``data`` may hold a map of that many keys; quick, and seldom wrong."""
-    if len(data) < _SHORT:
+    if len(data) < SHORT:
         return False
     return (b"\xb8" in data or b"\xb9" in data or b"\xba" in data or b"\xbb" in data) and bool(_wide(data))
 

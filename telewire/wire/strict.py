@@ -13,7 +13,17 @@ import cbor2
 from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.wire.flooding import find_flooding, may_flood
 
-__all__ = ["CBOR2_TAGS", "TagDecoder", "load_strict", "refuse_tag", "refuse_unknown_tag", "refusing", "show"]
+__all__ = [
+    "CBOR2_TAGS",
+    "NOTHING",
+    "TagDecoder",
+    "load_quick",
+    "load_strict",
+    "refuse_tag",
+    "refuse_unknown_tag",
+    "refusing",
+    "show",
+]
 
 # Any: the content of a tag is whatever the peer put there, and the decoder decides what it becomes.
 TagDecoder: TypeAlias = Callable[[Any, bool], Any]
@@ -24,6 +34,11 @@ CBOR2_TAGS: Final = frozenset(
     {0, 1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799}
 )
 
+NOTHING: Final = object()
+"""What :func:`load_quick` returns where it did not decode."""
+
+_loads: Final = cbor2.loads
+_undefined: Final = cbor2.undefined
 _SMALL_BYTES: Final = 4096
 _PAIR: Final = b"\x82"
 _UNDEFINED: Final = b"\xf7"
@@ -59,6 +74,27 @@ def refuse_unknown_tag(tag: cbor2.CBORTag, immutable: bool) -> NoReturn:
     refuse_tag(tag.tag)
 
 
+def load_quick(data: bytes, max_depth: int, decoders: Mapping[int, TagDecoder]) -> object:
+    """Decode one item that fills ``data``; NOTHING where :func:`load_strict` has to say what is wrong.
+
+    ``data`` must not contain the byte of undefined, nor may it flood.
+    """
+    # loads ignores what follows an item. A second item that `data` cannot contain shows its end, for
+    # less than half of what a file object costs.
+    try:
+        value, end = _loads(
+            _PAIR + data + _UNDEFINED,
+            max_depth=max_depth,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            tag_hook=refuse_unknown_tag,
+            semantic_decoders=decoders,
+        )
+    except cbor2.CBORDecodeError:
+        return NOTHING
+    return value if end is _undefined else NOTHING
+
+
 def _nothing() -> None:
     """Do nothing before another attempt: most decoders note nothing."""
 
@@ -84,22 +120,9 @@ def load_strict(
         if problem is not None:
             raise RemoteProtocolError(f"The {what} is refused: {problem}.", malformed)
     if len(data) <= _SMALL_BYTES and not _undefined_in(data):
-        # loads ignores what follows an item. A second item that `data` cannot contain shows its end,
-        # for less than half of what a file object costs.
-        try:
-            pair = cbor2.loads(
-                _PAIR + data + _UNDEFINED,
-                max_depth=max_depth,
-                allow_indefinite=False,
-                allow_duplicate_keys=False,
-                tag_hook=refuse_unknown_tag,
-                semantic_decoders=decoders,
-            )
-        except cbor2.CBORDecodeError:
-            pass  # The slow way says what is wrong.
-        else:
-            if pair[1] is cbor2.undefined:
-                return pair[0]
+        value = load_quick(data, max_depth, decoders)
+        if value is not NOTHING:
+            return value
         again()
     file = BytesIO(data)
     try:

@@ -15,8 +15,8 @@ import cbor2
 
 from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.wire import tags
-from telewire.wire.flooding import ONE_HASH, many_collide
-from telewire.wire.strict import CBOR2_TAGS, TagDecoder, load_strict, refusing, show
+from telewire.wire.flooding import ONE_HASH, SHORT, many_collide
+from telewire.wire.strict import CBOR2_TAGS, NOTHING, TagDecoder, load_quick, load_strict, refusing, show
 
 __all__ = ["decode_items", "decode_value"]
 
@@ -55,8 +55,14 @@ def decode_value(
     DUPLICATE_KEY, FORBIDDEN_TAG or, for all other faults, MALFORMED_VALUE; what ``describe`` raises is
     such a fault. The fault is the payload's, not the connection's: reset what it introduced.
     """
-    nesting = min(nesting, tags.NESTING)
+    if nesting > tags.NESTING:
+        nesting = tags.NESTING
     if not references:
+        if len(payload) < SHORT and not _unassigned_heads(payload):
+            # Most payloads: nothing that load_strict looks for can be in them, but for what cbor2 refuses.
+            value = load_quick(payload, nesting, _DECODERS)
+            if value is not NOTHING:
+                return value
         value = load_strict(payload, "value", nesting, _DECODERS, _MALFORMED)
     else:
         places = _Places(references, describe, repeatable)
