@@ -99,6 +99,14 @@ def test_demo_fails_where_an_example_fails(run_python: Run, tmp_path: Path) -> N
     assert "RemoteError" in done.stdout
 
 
+def test_demo_skips_what_cannot_run_here(run_python: Run, tmp_path: Path) -> None:
+    examples = changed_examples(tmp_path, "countdown", "service = ", "missing = 'no clock'\nservice = ")
+    done = run_python("-m", "telewire", "demo", "countdown", *QUICKLY, "--examples", examples)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Skipped: no clock." in done.stdout
+    assert "skipped" in done.stdout
+
+
 def test_demo_fails_where_the_server_does_not_start(run_python: Run, tmp_path: Path) -> None:
     on_the_server = "import sys\nif sys.argv[0].endswith('server.py'): raise SystemExit('closed today')"
     examples = changed_examples(tmp_path, "countdown", "import anyio", f"import anyio\n{on_the_server}")

@@ -39,7 +39,7 @@ async def run(
         interval: seconds between items; None leaves each its own.
 
     Returns:
-        Whether in each of them what arrived is what the server recorded as sent.
+        Whether in each of them that can run here what arrived is what the server recorded as sent.
     """
     results = Table("demonstration", "arrived", "recorded as sent", "verdict")
     good = True
@@ -50,6 +50,11 @@ async def run(
         arrived: list[Any] = []
         record = Record((), ())
         try:
+            missing = getattr(load(place, demonstration.name), "missing", None)
+            if missing is not None:
+                console.print(f"Skipped: {missing}.\n", style="yellow", markup=False)
+                results.add_row(demonstration.name, "", "", "[yellow]skipped")
+                continue
             with anyio.fail_after(SECONDS):
                 arrived, record = await perform(console, demonstration, place, interval)
             problem = judge(demonstration, arrived, record)

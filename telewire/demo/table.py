@@ -90,6 +90,12 @@ DEMONSTRATIONS: Final = (
     ),
     Demonstration("compress", "bytes go in and come back gzipped, each line before the next is sent"),
     Demonstration(
+        "compress_video",
+        "video through an ffmpeg process, which is killed when the client has enough",
+        ahead=1,
+        ended=("ffmpeg is gone", "ffmpeg is gone"),
+    ),
+    Demonstration(
         "mixed",
         "one of each in one argument list, and one of each in one value",
         ended=("everything is over",),
@@ -98,7 +104,10 @@ DEMONSTRATIONS: Final = (
 
 
 class Example(Protocol):
-    """What every module under ``examples`` offers; ``ended`` besides, where it cleans up."""
+    """What every module under ``examples`` offers; ``ended`` besides, where it cleans up.
+
+    Where one cannot run on this machine, its ``missing`` is a sentence that says why.
+    """
 
     # Any: each example has values of its own.
     service: Service[Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ from types import ModuleType
 import anyio
 import pytest
 
-from telewire import Abort, Limits, Remote, Service
+from telewire import Abort, ByteStream, Limits, Remote, Service
 from telewire_transports import connect, memory, serve
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -63,6 +64,7 @@ def test_every_example_is_tested() -> None:
         "ai_chat",
         "chat_room",
         "compress",
+        "compress_video",
         "countdown",
         "counter",
         "dashboard",
@@ -281,6 +283,29 @@ async def test_compress(load: Load, over, anyio_backend: str) -> None:
     assert len(shown) == len(example.LINES)
 
 
+async def test_compress_video(load: Load, over, anyio_backend: str) -> None:
+    example = load("compress_video")
+    shown: list[str] = []
+    async with over(example.service) as remote:
+        arrived = await example.client(remote, shown.append)
+        await until(lambda: len(example.ended) == 2)
+    assert arrived == example.sent[:1]
+    assert len(shown) == 2
+    assert example.ended == ["ffmpeg is gone"] * 2
+
+
+async def test_compress_video_kills_ffmpeg_when_the_client_goes_away(
+    load: Load, over, anyio_backend: str
+) -> None:
+    example = load("compress_video")
+    async with over(example.service) as remote, example.camera() as pictures:
+        film = await remote[example.on_compress_video](ByteStream(pictures))
+        assert (await film.receive()).startswith(b"\x1aE\xdf\xa3")  # the magic number of Matroska
+        assert not example.ended
+    await until(lambda: example.ended)
+    assert example.ended == ["ffmpeg is gone"]
+
+
 async def test_mixed(load: Load, over, anyio_backend: str) -> None:
     example = load("mixed")
     shown: list[str] = []
@@ -349,5 +374,8 @@ def test_an_example_runs_as_a_program(
     lines = done.stdout.splitlines()
     if name == "ticker":
         assert [line.split()[0] for line in lines] == ["3000", "6000", "9000", "12000"]
+    elif name == "compress_video":
+        assert re.fullmatch(r"2 seconds of video are compressed to \d\.\d %", lines[0])
+        assert lines[1:] == ["the beginning of a film without an end was enough"]
     else:
         assert lines == PRINTED[name]
