@@ -34,6 +34,7 @@ from telewire.core.events import (
 from telewire.core.states import ConnectionState
 from telewire.core.streams import Call, Stream
 from telewire.errors import ErrorCode, NetworkError
+from telewire.runtime.backend import current_backend
 from telewire.runtime.exports import Exports
 from telewire.runtime.failures import received_error
 from telewire.wire.frames import Kind
@@ -365,8 +366,9 @@ class Driver:
 
 
 def drivers() -> list[Driver]:
-    """All drivers of the loop of this thread."""
-    return [driver for driver in list(_drivers) if driver.backend.owns_current_thread()]
+    """All drivers of the running loop."""
+    backend = current_backend()
+    return [driver for driver in list(_drivers) if driver.backend is backend]
 
 
 _drivers: Final[WeakSet[Driver]] = WeakSet()

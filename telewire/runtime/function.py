@@ -109,6 +109,8 @@ class ExportedFunction(StreamEnd):
     def stopped(self, code: int, payload: bytes) -> None:
         """The other side has released it, or its call is over."""
         self.owner.driver.exports.remove(self._number, self._stream)
+        # They refer to each other; a handle that was passed on is dropped with its function, and at once.
+        self._stream.app = None
 
 
 # Any: functions of every type are relayed.
@@ -259,6 +261,7 @@ def revoke(driver: Driver, function: object) -> bool:
         app = stream.app
         if isinstance(app, ExportedFunction):
             app.stopped(ErrorCode.NONE, b"")
-    driver.dispatch()
-    driver.schedule()
+    if streams:
+        driver.dispatch()
+        driver.schedule()
     return bool(streams)

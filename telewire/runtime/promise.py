@@ -161,6 +161,9 @@ class Settler(StreamEnd):
                 self._awaitable, asyncio.Future
             ):
                 raise
+        finally:
+            # They refer to each other; a handle that was passed on is dropped with its promise, at once.
+            self._stream.app = None
 
     def _resolve(self, value: object) -> None:
         if self._stream.retired:

@@ -131,6 +131,9 @@ class SourceTask:
         except BaseException:
             if not self._cancelling:
                 raise
+        finally:
+            # They refer to each other; what no cycle holds needs no collector.
+            del self._run
 
     def cancel_body(self, again: bool = False) -> None:
         """Cancel what user code awaits, once, or ``again``; a step in a thread is only waited for less.

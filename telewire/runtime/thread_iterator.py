@@ -165,6 +165,8 @@ class ThreadProducer(ItemSender):
             self._driver.schedule()
             if batch.ended or batch.error is not None:
                 return batch
+            # A step cannot be cancelled, and there may be credit for ever.
+            await self._driver.backend.checkpoint()
 
     async def _close(self, worker: WorkerThread) -> None:
         """Close the iterator in its thread, if it can be closed; waits for a bounded time."""
