@@ -267,6 +267,10 @@ class PeerEnd(Channel[In, Out]):
             "and use the channel itself here."
         )
 
+    async def aclose(self) -> None:
+        """Close the channel; whoever gets this end sees its end."""
+        self.other.close()
+
     def _drop(self) -> None:
         """It holds nothing that would need to be closed."""
 
