@@ -105,6 +105,7 @@ class Channel(Convertible, Generic[In, Out]):
 
     def send_nowait(self, message: Out) -> None:
         """Send a message, or raise anyio.WouldBlock where ``send`` would wait. As ``send`` otherwise."""
+        self._end.check_thread()
         if not self._end.senders.free:
             raise anyio.WouldBlock
         self._end.send(message)
@@ -143,6 +144,7 @@ class Channel(Convertible, Generic[In, Out]):
         Raises:
             LocalProtocolError: messages of this end have been taken one by one.
         """
+        self._end.check_thread()
         return self._end.listen(handler)
 
     async def receive(self) -> In:
@@ -208,6 +210,7 @@ class Channel(Convertible, Generic[In, Out]):
             InvalidArgument: the value cannot travel.
             LocalProtocolError: its encoding is larger than ``Limits.reason_bytes``.
         """
+        self._end.check_thread()
         self._end.abort(value)
 
     async def __aenter__(self) -> Self:

@@ -61,6 +61,15 @@ class Sending(StreamEnd):
         # A plain function in a thread of ours makes channels for its loop.
         return current_backend() if worker is None else worker.backend
 
+    def check_thread(self) -> None:
+        """See that who uses the channel is on its loop; a plain function may prepare one in its thread.
+
+        Raises:
+            RuntimeError: it is another thread.
+        """
+        if self.driver is not None:
+            self.driver.backend.check_thread("A channel")
+
     @property
     def owner(self) -> Owner:
         """The call in which the channel crossed."""
