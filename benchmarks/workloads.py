@@ -12,7 +12,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-__all__ = ["WORKLOADS", "Session", "Workload", "WrongValue", "row"]
+__all__ = ["WORKLOADS", "Pipe", "Session", "Workload", "WrongValue", "row"]
 
 TEXT: Final = "hello"
 IN_FLIGHT: Final = 64
@@ -20,6 +20,19 @@ IN_FLIGHT: Final = 64
 
 class WrongValue(Exception):
     """A peer delivered something else than it was asked for: its figures mean nothing."""
+
+
+class Pipe(Protocol):
+    """Messages both ways between a client and a server that sends each one back."""
+
+    async def send(self, message: object, /) -> None:
+        """Send one message; waits where the other side is behind."""
+
+    async def receive(self) -> object:
+        """The next message that has come back."""
+
+    async def aclose(self) -> None:
+        """Close it."""
 
 
 class Session(Protocol):
@@ -32,6 +45,10 @@ class Session(Protocol):
     @property
     def rows(self) -> Callable[[int], AsyncIterable[object]]:
         """Call a generator of the server that yields ``row(0)`` to ``row(count - 1)``."""
+
+    @property
+    def pipe(self) -> Callable[[], Awaitable[Pipe]]:
+        """Open a pipe to the server."""
 
 
 def row(number: int) -> dict[str, object]:
@@ -96,6 +113,32 @@ async def small_items(session: Session, count: int) -> float:
     return seconds
 
 
+async def messages_sent_back(session: Session, count: int) -> float:
+    """One pipe, written and read at the same time; messages are compared as items are."""
+    pipe = await session.pipe()
+
+    async def send_all() -> None:
+        for number in range(count):
+            await pipe.send(row(number))
+
+    message: object = None
+    began = time.perf_counter()
+    sending = asyncio.create_task(send_all())
+    try:
+        for number in range(count):
+            message = await pipe.receive()
+            if message["id"] != number:  # type: ignore[index]  # what is no dict is no row, and raises
+                raise WrongValue(f"Message {number} of {count} came back as {message!r}.")
+        seconds = time.perf_counter() - began
+        await sending
+    finally:
+        sending.cancel()
+    if message != row(count - 1):
+        raise WrongValue(f"The last of {count} messages came back as {message!r}.")
+    await pipe.aclose()
+    return seconds
+
+
 WORKLOADS: Final[dict[str, Workload]] = {
     workload.name: workload
     for workload in (
@@ -126,6 +169,15 @@ WORKLOADS: Final[dict[str, Workload]] = {
             100_000,
             small_items,
             goals={"websockets": 3.5},
+        ),
+        Workload(
+            "W4",
+            "a channel whose messages come back, pipelined",
+            "messages/s",
+            20_000,
+            100_000,
+            messages_sent_back,
+            goals={"websockets": 1.0},
         ),
     )
 }

@@ -47,25 +47,30 @@ async def on_compress_video(video: ByteStream) -> ByteStream:
     stdin, total = process.stdin, 0
 
     async def feed() -> None:
-        async with stdin:
-            async for chunk in video:
-                await stdin.send(chunk)
+        async with stdin, video:
+            with contextlib.suppress(anyio.BrokenResourceError):  # ffmpeg is gone
+                async for chunk in video:
+                    await stdin.send(chunk)
 
     def progress(done: int, _: int | None) -> None:
         nonlocal total
         total = done
 
-    async def leave() -> None:
+    def kill() -> None:
         with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
             process.kill()
+
+    async def leave() -> None:
+        kill()
         await process.aclose()
         sent.append(total)
         ended.append("ffmpeg is gone")
 
     context = get_context()
-    context.on_close(leave)  # also when the client has enough, or goes away
+    context.on_close(leave)  # also when the client goes away
     context.start_soon(feed)
     film = ByteStream(process.stdout, content_type="video/x-matroska")
+    film.on_close(kill)  # also when the client has seen enough of it
     film.on_progress(progress)
     return film
 

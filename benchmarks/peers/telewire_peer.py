@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 from benchmarks.workloads import Session, row
-from telewire import Service
+from telewire import Channel, Service
 from telewire_transports import connect as connect_telewire
 from telewire_transports import serve as serve_telewire
 
@@ -15,7 +15,9 @@ __all__ = ["NAME", "WAYS", "connect", "serve", "service"]
 
 NAME: Final = "telewire"
 PATH: Final = "/telewire"
-WAYS: Final = {"W1": ("plain",), "W1c": ("plain",), "W2": ("plain",)}
+WAYS: Final = {"W1": ("plain",), "W1c": ("plain",), "W2": ("plain",), "W4": ("plain",)}
+
+Row: TypeAlias = dict[str, object]
 
 service: Final[Service[None]] = Service()
 
@@ -31,6 +33,13 @@ async def rows(count: int) -> AsyncIterator[dict[str, object]]:
         yield row(number)
 
 
+@service.function
+async def pipe() -> Channel[Row, Row]:
+    channel = Channel[Row, Row]()
+    channel.listen(channel.send)
+    return channel.peer
+
+
 async def serve(way: str, started: Callable[[int], object]) -> None:
     """Serve until cancelled; ``started`` learns the port."""
     await serve_telewire(service, port=0, path=PATH, on_started=started)
@@ -40,5 +49,5 @@ async def serve(way: str, started: Callable[[int], object]) -> None:
 async def connect(port: int, way: str) -> AsyncIterator[Session]:
     """One connection."""
     async with connect_telewire(f"http://127.0.0.1:{port}{PATH}") as remote:
-        # A remote has every name; that the server has these two, the calls will show.
+        # A remote has every name; that the server has these three, the calls will show.
         yield cast("Session", remote)

@@ -26,12 +26,17 @@ from websockets.asyncio.client import connect as connect_websocket
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websocket
 
-from benchmarks.workloads import Session, row
+from benchmarks.workloads import Pipe, Session, row
 
 __all__ = ["NAME", "WAYS", "connect", "serve"]
 
 NAME: Final = "websockets"
-WAYS: Final = {"W1": ("bare", "reader"), "W1c": ("reader", "tasks"), "W2": ("bare", "reader")}
+WAYS: Final = {
+    "W1": ("bare", "reader"),
+    "W1c": ("reader", "tasks"),
+    "W2": ("bare", "reader"),
+    "W4": ("bare", "reader"),
+}
 
 
 # --- server --------------------------------------------------------------------------------------
@@ -41,6 +46,10 @@ async def _answer_bare(socket: ServerConnection, request: dict[str, Any]) -> Non
     if request["name"] == "echo":
         a, b = request["args"]
         await socket.send(json.dumps({"a": a, "b": b}))
+    elif request["name"] == "pipe":
+        # From here on the socket carries nothing else.
+        async for message in socket:
+            await socket.send(json.dumps(json.loads(message)))
     else:
         for number in range(*request["args"]):
             await socket.send(json.dumps(row(number)))
@@ -52,6 +61,8 @@ async def _answer(socket: ServerConnection, request: dict[str, Any]) -> None:
     if request["name"] == "echo":
         a, b = request["args"]
         await socket.send(json.dumps({"call": call, "result": {"a": a, "b": b}}))
+    elif request["name"] == "pipe":
+        await socket.send(json.dumps({"call": call, "item": request["args"]}))
     else:
         for number in range(*request["args"]):
             await socket.send(json.dumps({"call": call, "item": row(number)}))
@@ -109,6 +120,28 @@ class _Bare:
                 return
             yield item
 
+    async def pipe(self) -> Pipe:
+        await self._socket.send(json.dumps({"name": "pipe"}))
+        return _BarePipe(self._socket)
+
+
+@final
+class _BarePipe:
+    """The socket itself, of which nobody asks anything else."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+
+    async def send(self, message: object, /) -> None:
+        await self._socket.send(json.dumps(message))
+
+    async def receive(self) -> object:
+        message: object = json.loads(await self._socket.recv())
+        return message
+
+    async def aclose(self) -> None:
+        await self._socket.close()
+
 
 @final
 class _Numbered:
@@ -146,6 +179,27 @@ class _Numbered:
         await self._socket.send(json.dumps({"call": self._last, "name": "rows", "args": [count]}))
         while (item := await queue.get()) is not None:
             yield item
+
+    async def pipe(self) -> Pipe:
+        self._last += 1
+        queue = self._items[self._last] = asyncio.Queue()
+        return _NumberedPipe(self._socket, self._last, queue)
+
+
+@final
+class _NumberedPipe:
+    """Messages that carry the number of their pipe; nothing keeps the sender from running ahead."""
+
+    def __init__(self, socket: ClientConnection, number: int, queue: asyncio.Queue[object]) -> None:
+        self._socket = socket
+        self._number = number
+        self.receive = queue.get
+
+    async def send(self, message: object, /) -> None:
+        await self._socket.send(json.dumps({"call": self._number, "name": "pipe", "args": message}))
+
+    async def aclose(self) -> None:
+        """Nobody else has its number."""
 
 
 @asynccontextmanager

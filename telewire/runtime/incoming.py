@@ -23,7 +23,15 @@ from telewire.errors import (
 from telewire.runtime.background import Background
 from telewire.runtime.context import CloseCallbacks, Closing, Context, ContextHolder, enter_context
 from telewire.runtime.driver import CallEnd
-from telewire.runtime.failures import LimitPassed, NoThread, Refusal, close_reason, failure_of, log_bug, reject
+from telewire.runtime.failures import (
+    LimitPassed,
+    NoThread,
+    Refusal,
+    close_reason,
+    failure_of,
+    log_bug,
+    reject,
+)
 from telewire.runtime.middleware import Middleware, through
 from telewire.runtime.payloads import decode, encode
 from telewire.runtime.producer import ItemSender, IteratorSource

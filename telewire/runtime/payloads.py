@@ -61,7 +61,6 @@ class _Sources:
         except TypeError as error:
             raise ValueEncodeError(str(error)) from None
 
-
     def _add(self, source: Source) -> int:
         """The index of a source; the same function is declared once, though its methods differ in id."""
         if source.number is not None and source.repeatable:

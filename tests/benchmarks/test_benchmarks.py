@@ -36,7 +36,7 @@ def test_every_peer_does_every_workload(tmp_path, capsys) -> None:
     assert {(one["workload"], one["peer"], one["way"], one["round"]) for one in each} == wanted
     assert {name for name, *_ in wanted} == set(WORKLOADS)
     assert len(each) == len(wanted)
-    assert {one["workload"]: one["count"] for one in each} == {"W1": 10, "W1c": 51, "W2": 400}
+    assert {one["workload"]: one["count"] for one in each} == {"W1": 10, "W1c": 51, "W2": 400, "W4": 80}
     for one in each:
         assert one["seconds"] > 0
         assert one["client_cpu_seconds"] >= 0
@@ -127,6 +127,23 @@ class Liar:
         for item in self._rows(count):
             yield item
 
+    async def pipe(self) -> LiarPipe:
+        return LiarPipe(self._rows(100))
+
+
+class LiarPipe:
+    """A pipe that sends back what it was told to, whatever is sent."""
+
+    def __init__(self, messages: list[object]) -> None:
+        self._messages = iter(messages)
+
+    async def send(self, message: object, /) -> None: ...
+
+    async def receive(self) -> object:
+        return next(self._messages)
+
+    async def aclose(self) -> None: ...
+
 
 def honest_echo(number: int, text: str) -> object:
     return {"a": number, "b": text}
@@ -150,6 +167,8 @@ def test_an_honest_session_passes(name: str) -> None:
         ("W2", honest_echo, lambda count: honest_rows(count + 1)),
         ("W2", honest_echo, lambda count: honest_rows(count)[::-1]),
         ("W2", honest_echo, lambda count: [*honest_rows(count - 1), {"id": count - 1}]),
+        ("W4", honest_echo, lambda count: honest_rows(count)[::-1]),
+        ("W4", honest_echo, lambda count: [*honest_rows(count - 1), {"id": count - 1}]),
     ],
     ids=["one wrong", "other text", "one too few", "one too many", "order", "half a row"],
 )

@@ -306,6 +306,17 @@ async def test_compress_video_kills_ffmpeg_when_the_client_goes_away(
     assert example.ended == ["ffmpeg is gone"]
 
 
+async def test_compress_video_kills_ffmpeg_when_the_client_has_seen_enough(
+    load: Load, over, anyio_backend: str
+) -> None:
+    example = load("compress_video")
+    async with over(example.service) as remote, example.camera() as pictures:
+        async for _ in remote[example.on_compress_video](ByteStream(pictures)):
+            break  # ends the film, and with it what is still being sent for it
+        await until(lambda: example.ended)
+    assert example.ended == ["ffmpeg is gone"]
+
+
 async def test_mixed(load: Load, over, anyio_backend: str) -> None:
     example = load("mixed")
     shown: list[str] = []

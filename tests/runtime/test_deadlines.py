@@ -118,6 +118,7 @@ async def test_move_on_after_moves_on(connected: Connected) -> None:
         # Awaited outside of the scope that gave the deadline, the call itself tells of it.
         with anyio.move_on_after(0.01):
             call = world.remote.wait()
+            await anyio.lowlevel.checkpoint()
         assert isinstance(await caught(call), DeadlineExceeded)
 
 
