@@ -47,8 +47,10 @@ async def _answer_bare(socket: ServerConnection, request: dict[str, Any]) -> Non
         a, b = request["args"]
         await socket.send(json.dumps({"a": a, "b": b}))
     elif request["name"] == "pipe":
-        # From here on the socket carries nothing else.
+        # Until it ends, the socket carries nothing else.
         async for message in socket:
+            if message == "null":
+                return
             await socket.send(json.dumps(json.loads(message)))
     else:
         for number in range(*request["args"]):
@@ -140,7 +142,7 @@ class _BarePipe:
         return message
 
     async def aclose(self) -> None:
-        await self._socket.close()
+        await self._socket.send("null")
 
 
 @final

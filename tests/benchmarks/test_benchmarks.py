@@ -170,7 +170,16 @@ def test_an_honest_session_passes(name: str) -> None:
         ("W4", honest_echo, lambda count: honest_rows(count)[::-1]),
         ("W4", honest_echo, lambda count: [*honest_rows(count - 1), {"id": count - 1}]),
     ],
-    ids=["one wrong", "other text", "one too few", "one too many", "order", "half a row"],
+    ids=[
+        "one wrong",
+        "other text",
+        "one too few",
+        "one too many",
+        "order",
+        "half a row",
+        "back",
+        "half back",
+    ],
 )
 def test_a_wrong_value_is_no_measurement(name, echo, rows) -> None:
     with pytest.raises(WrongValue):
