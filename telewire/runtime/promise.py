@@ -180,11 +180,12 @@ class Settler(StreamEnd):
 
     def _reject(self, error: Exception) -> None:
         driver = self._owner.driver
-        code, payload = failure_of(error, f"A promise in {self._place}", driver.connection)
         if isinstance(error, CallCancelled):
-            code, payload = ErrorCode.STOPPED, b""
-        elif code != ErrorCode.ABORTED:
-            self._owner.report(error)
+            code, payload = int(ErrorCode.STOPPED), b""
+        else:
+            code, payload = failure_of(error, f"A promise in {self._place}", driver.connection)
+            if code != ErrorCode.ABORTED:
+                self._owner.report(error)
         if not self._stream.retired:
             reject(driver.connection, self._stream, code, payload)
             driver.schedule()

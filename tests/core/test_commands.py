@@ -384,6 +384,20 @@ def test_sending_what_the_stream_does_not_carry() -> None:
     assert not peer.core.writable(items)
 
 
+def test_what_this_side_has_open() -> None:
+    peer = Peer()
+    assert peer.core.streams_of_ours() == []
+    waiting = peer.core.call("waiting", b"")
+    assert peer.core.streams_of_ours() == [waiting]
+    assert peer.core.stream_of_ours(0) is None
+    peer.hear()
+    assert peer.core.streams_of_ours() == [waiting]
+    assert peer.core.stream_of_ours(0) is waiting
+    assert peer.core.stream_of_ours(1) is None
+    peer.core.receive_eof(0.0)
+    assert peer.core.streams_of_ours() == []
+
+
 def test_how_much_room_is_left() -> None:
     peer = Peer(theirs=Limits(stream_window=2048, fragment_bytes=1024))
     call, (stream, function) = peer.answered(0, (K.BYTES, None), (K.FUNCTION, 1))
