@@ -118,6 +118,23 @@ async def test_close_flushes_and_ends_both(maybe_tls: tuple[ssl.SSLContext, ssl.
         assert await client.lost() is None
 
 
+async def test_links_read_side_by_side_and_keep_their_own_bytes(
+    maybe_tls: tuple[ssl.SSLContext, ssl.SSLContext] | None,
+) -> None:
+    upwards, downwards = bytes(range(256)) * 4096, bytes(reversed(range(256))) * 4096
+    async with linked(maybe_tls) as (client, server), linked(maybe_tls) as (other_client, other_server):
+        client.link.write(upwards)
+        other_client.link.write(downwards)
+        server.link.write(downwards)
+        await server.until(lambda: len(server.data) == len(upwards))
+        await other_server.until(lambda: len(other_server.data) == len(downwards))
+        await client.until(lambda: len(client.data) == len(b"hello" + downwards))
+        assert server.data == upwards
+        assert other_server.data == downwards
+        assert client.data == b"hello" + downwards
+        assert other_client.data == b"hello"[: len(other_client.data)]
+
+
 async def test_both_may_close_at_once(maybe_tls: tuple[ssl.SSLContext, ssl.SSLContext] | None) -> None:
     async with linked(maybe_tls) as (client, server):
         client.link.close(within=10)

@@ -6,7 +6,8 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Sequence
-from typing import cast, final
+from typing import Final, cast, final
+from weakref import WeakKeyDictionary
 
 from telewire_transports.sockets.contract import ByteHandler, LinkFactory
 from telewire_transports.sockets.tuning import (
@@ -21,8 +22,26 @@ from telewire_transports.sockets.tuning import (
 __all__ = ["AsyncioLink", "AsyncioListener", "listen", "open_link"]
 
 
+READ_BYTES: Final = 256 * 1024
+
+
+def _make_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
+    """The buffer that all links of a loop read into, one after the other.
+
+    A ``Protocol`` would have asyncio make one of this size for each read, which costs ten times as much
+    as reading a small batch (9 against 1 µs). What was read is copied out before anybody else reads.
+    """
+    buffer = _buffers.get(loop)
+    if buffer is None:
+        buffer = _buffers[loop] = memoryview(bytearray(READ_BYTES))
+    return buffer
+
+
+_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
+
+
 @final
-class AsyncioLink(asyncio.Protocol):
+class AsyncioLink(asyncio.BufferedProtocol):
     """A :class:`ByteLink` over an asyncio transport."""
 
     handler: ByteHandler
@@ -30,6 +49,7 @@ class AsyncioLink(asyncio.Protocol):
     def __init__(self, factory: LinkFactory) -> None:
         self._factory = factory
         self._loop = asyncio.get_running_loop()
+        self._buffer = _make_buffer(self._loop)
         self._closing = False
         self._lost = False
         self._deadline: asyncio.TimerHandle | None = None
@@ -50,10 +70,14 @@ class AsyncioLink(asyncio.Protocol):
             tune(plain.setsockopt)
         self.handler = self._factory(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes go."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Pass on some bytes, unless we have closed."""
         if not self._closing:
-            self.handler.data_received(data)
+            self.handler.data_received(bytes(self._buffer[:nbytes]))
 
     def eof_received(self) -> None:
         """Answer an end of file with ours, once what is queued has left."""
