@@ -119,7 +119,9 @@ def main(argv: Sequence[str]) -> int:
         "asyncio. Ratios are taken round by round; bold: against the peer's fastest way."
     )
     if not PINNING and any(WORKLOADS[name].pinned for name in options.workloads):
-        console.print("This system cannot keep a process on one CPU, so W1 ran unpinned.", style="yellow")
+        console.print(
+            "This system cannot keep a process on one CPU, so W1 and W5 ran unpinned.", style="yellow"
+        )
     if options.json is not None:
         text = json.dumps(document(measurements, summaries, pinned=PINNING), indent=1)
         options.json.write_text(text + "\n", encoding="utf-8")

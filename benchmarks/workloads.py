@@ -10,9 +10,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
-__all__ = ["WORKLOADS", "Pipe", "Session", "Workload", "WrongValue", "row"]
+__all__ = ["TEXT", "WORKLOADS", "Callback", "Pipe", "Session", "Workload", "WrongValue", "row"]
 
 TEXT: Final = "hello"
 IN_FLIGHT: Final = 64
@@ -35,6 +35,10 @@ class Pipe(Protocol):
         """Close it."""
 
 
+Callback: TypeAlias = Callable[[int, str], Awaitable[object]]
+"""What the server calls: with its number and ``TEXT``; it answers as ``echo`` does."""
+
+
 class Session(Protocol):
     """One connection of a peer, as its client sees it."""
 
@@ -49,6 +53,10 @@ class Session(Protocol):
     @property
     def pipe(self) -> Callable[[], Awaitable[Pipe]]:
         """Open a pipe to the server."""
+
+    @property
+    def call_back(self) -> Callable[[Callback, int], Awaitable[object]]:
+        """Let the server call back, one call after the other; returns how often the answer was right."""
 
 
 def row(number: int) -> dict[str, object]:
@@ -139,6 +147,28 @@ async def messages_sent_back(session: Session, count: int) -> float:
     return seconds
 
 
+async def called_back(session: Session, count: int) -> float:
+    """The server calls a function of the client's, one call after the other; both sides compare."""
+    expected = 0
+    wrong: list[tuple[int, str]] = []
+
+    async def callback(number: int, text: str) -> object:
+        nonlocal expected
+        if number != expected or text != TEXT:
+            wrong.append((number, text))
+        expected += 1
+        return {"a": number, "b": text}
+
+    began = time.perf_counter()
+    right = await session.call_back(callback, count)
+    seconds = time.perf_counter() - began
+    if wrong or expected != count or right != count:
+        raise WrongValue(
+            f"{expected} of {count} calls came, {right!r} answers were right; wrong: {wrong[:1]}."
+        )
+    return seconds
+
+
 WORKLOADS: Final[dict[str, Workload]] = {
     workload.name: workload
     for workload in (
@@ -178,6 +208,16 @@ WORKLOADS: Final[dict[str, Workload]] = {
             100_000,
             messages_sent_back,
             goals={"websockets": 1.0},
+        ),
+        Workload(
+            "W5",
+            "the server calls a callback, one in flight, one CPU",
+            "calls/s",
+            2_500,
+            20_000,
+            called_back,
+            pinned=True,
+            goals={"websockets": 0.7},
         ),
     )
 }

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TypeAlias, cast
 
-from benchmarks.workloads import Session, row
+from benchmarks.workloads import TEXT, Callback, Session, row
 from telewire import Channel, Service
 from telewire_transports import connect as connect_telewire
 from telewire_transports import serve as serve_telewire
@@ -15,7 +15,7 @@ __all__ = ["NAME", "WAYS", "connect", "serve", "service"]
 
 NAME: Final = "telewire"
 PATH: Final = "/telewire"
-WAYS: Final = {"W1": ("plain",), "W1c": ("plain",), "W2": ("plain",), "W4": ("plain",)}
+WAYS: Final = {"W1": ("plain",), "W1c": ("plain",), "W2": ("plain",), "W4": ("plain",), "W5": ("plain",)}
 
 Row: TypeAlias = dict[str, object]
 
@@ -40,6 +40,14 @@ async def pipe() -> Channel[Row, Row]:
     return channel.peer
 
 
+@service.function
+async def call_back(callback: Callback, count: int) -> int:
+    right = 0
+    for number in range(count):
+        right += await callback(number, TEXT) == {"a": number, "b": TEXT}
+    return right
+
+
 async def serve(way: str, started: Callable[[int], object]) -> None:
     """Serve until cancelled; ``started`` learns the port."""
     await serve_telewire(service, port=0, path=PATH, on_started=started)
@@ -49,5 +57,5 @@ async def serve(way: str, started: Callable[[int], object]) -> None:
 async def connect(port: int, way: str) -> AsyncIterator[Session]:
     """One connection."""
     async with connect_telewire(f"http://127.0.0.1:{port}{PATH}") as remote:
-        # A remote has every name; that the server has these three, the calls will show.
+        # A remote has every name; that the server has these, the calls will show.
         yield cast("Session", remote)

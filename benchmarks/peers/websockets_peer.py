@@ -26,7 +26,7 @@ from websockets.asyncio.client import connect as connect_websocket
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websocket
 
-from benchmarks.workloads import Pipe, Session, row
+from benchmarks.workloads import TEXT, Callback, Pipe, Session, row
 
 __all__ = ["NAME", "WAYS", "connect", "serve"]
 
@@ -36,6 +36,7 @@ WAYS: Final = {
     "W1c": ("reader", "tasks"),
     "W2": ("bare", "reader"),
     "W4": ("bare", "reader"),
+    "W5": ("bare", "tasks"),
 }
 
 
@@ -52,6 +53,13 @@ async def _answer_bare(socket: ServerConnection, request: dict[str, Any]) -> Non
             if message == "null":
                 return
             await socket.send(json.dumps(json.loads(message)))
+    elif request["name"] == "call_back":
+        (count,) = request["args"]
+        right = 0
+        for number in range(count):
+            await socket.send(json.dumps([number, TEXT]))
+            right += json.loads(await socket.recv()) == {"a": number, "b": TEXT}
+        await socket.send(json.dumps({"result": right}))
     else:
         for number in range(*request["args"]):
             await socket.send(json.dumps(row(number)))
@@ -81,10 +89,31 @@ async def _converse_inline(socket: ServerConnection) -> None:
         await _answer(socket, json.loads(message))
 
 
+async def _call_back(
+    socket: ServerConnection, call: int, count: int, waiting: dict[int, asyncio.Future[object]]
+) -> None:
+    right = 0
+    for number in range(count):
+        # Numbered, since others may be on their way.
+        future = waiting[number] = asyncio.get_running_loop().create_future()
+        await socket.send(json.dumps({"call": call, "callback": number, "args": [number, TEXT]}))
+        right += await future == {"a": number, "b": TEXT}
+    await socket.send(json.dumps({"call": call, "result": right}))
+
+
 async def _converse_in_tasks(socket: ServerConnection) -> None:
     tasks: set[asyncio.Task[None]] = set()
+    waiting: dict[int, asyncio.Future[object]] = {}
     async for message in socket:
-        task = asyncio.create_task(_answer(socket, json.loads(message)))
+        request = json.loads(message)
+        if "callback" in request:
+            waiting.pop(request["callback"]).set_result(request["result"])
+            continue
+        if request["name"] == "call_back":
+            answering = _call_back(socket, request["call"], request["args"][0], waiting)
+        else:
+            answering = _answer(socket, request)
+        task = asyncio.create_task(answering)
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
@@ -122,6 +151,16 @@ class _Bare:
                 return
             yield item
 
+    async def call_back(self, callback: Callback, count: int) -> object:
+        await self._socket.send(json.dumps({"name": "call_back", "args": [count]}))
+        async for message in self._socket:
+            asked = json.loads(message)
+            if isinstance(asked, dict):
+                result: object = asked["result"]
+                return result
+            await self._socket.send(json.dumps(await callback(*asked)))
+        return None
+
     async def pipe(self) -> Pipe:
         await self._socket.send(json.dumps({"name": "pipe"}))
         return _BarePipe(self._socket)
@@ -156,12 +195,16 @@ class _Numbered:
         self._results: dict[int, asyncio.Future[object]] = {}
         # None ends the items.
         self._items: dict[int, asyncio.Queue[object]] = {}
+        self._callbacks: dict[int, Callback] = {}
 
     async def read(self) -> None:
         async for message in self._socket:
             answer = json.loads(message)
             call = answer["call"]
-            if "result" in answer:
+            if "callback" in answer:
+                result = await self._callbacks[call](*answer["args"])
+                await self._socket.send(json.dumps({"callback": answer["callback"], "result": result}))
+            elif "result" in answer:
                 self._results.pop(call).set_result(answer["result"])
             elif "item" in answer:
                 self._items[call].put_nowait(answer["item"])
@@ -181,6 +224,17 @@ class _Numbered:
         await self._socket.send(json.dumps({"call": self._last, "name": "rows", "args": [count]}))
         while (item := await queue.get()) is not None:
             yield item
+
+    async def call_back(self, callback: Callback, count: int) -> object:
+        self._last += 1
+        call = self._last
+        future = self._results[call] = self._loop.create_future()
+        self._callbacks[call] = callback
+        await self._socket.send(json.dumps({"call": call, "name": "call_back", "args": [count]}))
+        try:
+            return await future
+        finally:
+            del self._callbacks[call]
 
     async def pipe(self) -> Pipe:
         self._last += 1

@@ -15,7 +15,7 @@ from benchmarks.processes import SideFailed, Sides
 from benchmarks.report import print_report
 from benchmarks.results import Measurement, Spread, summarise
 from benchmarks.side import load_peer
-from benchmarks.workloads import WORKLOADS, WrongValue, row
+from benchmarks.workloads import TEXT, WORKLOADS, Callback, WrongValue, row
 
 TINY = "0.004"
 
@@ -36,7 +36,8 @@ def test_every_peer_does_every_workload(tmp_path, capsys) -> None:
     assert {(one["workload"], one["peer"], one["way"], one["round"]) for one in each} == wanted
     assert {name for name, *_ in wanted} == set(WORKLOADS)
     assert len(each) == len(wanted)
-    assert {one["workload"]: one["count"] for one in each} == {"W1": 10, "W1c": 51, "W2": 400, "W4": 80}
+    counts = {"W1": 10, "W1c": 51, "W2": 400, "W4": 80, "W5": 10}
+    assert {one["workload"]: one["count"] for one in each} == counts
     for one in each:
         assert one["seconds"] > 0
         assert one["client_cpu_seconds"] >= 0
@@ -116,7 +117,9 @@ def test_the_table_leaves_no_figure_out_in_a_narrow_terminal() -> None:
 class Liar:
     """A session whose answers can be made wrong."""
 
-    def __init__(self, echo: Callable[[int, str], object], rows: Callable[[int], list[object]]) -> None:
+    def __init__(
+        self, echo: Callable[[int, str], dict[str, object]], rows: Callable[[int], list[object]]
+    ) -> None:
         self._echo = echo
         self._rows = rows
 
@@ -126,6 +129,13 @@ class Liar:
     async def rows(self, count: int) -> AsyncIterator[object]:
         for item in self._rows(count):
             yield item
+
+    async def call_back(self, callback: Callback, count: int) -> object:
+        right = 0
+        for number in range(count):
+            answer = await callback(*list(self._echo(number, TEXT).values()))
+            right += answer == {"a": number, "b": TEXT}
+        return right
 
     async def pipe(self) -> LiarPipe:
         return LiarPipe(self._rows(100))
@@ -145,7 +155,7 @@ class LiarPipe:
     async def aclose(self) -> None: ...
 
 
-def honest_echo(number: int, text: str) -> object:
+def honest_echo(number: int, text: str) -> dict[str, object]:
     return {"a": number, "b": text}
 
 
@@ -167,6 +177,8 @@ def test_an_honest_session_passes(name: str) -> None:
         ("W2", honest_echo, lambda count: honest_rows(count + 1)),
         ("W2", honest_echo, lambda count: honest_rows(count)[::-1]),
         ("W2", honest_echo, lambda count: [*honest_rows(count - 1), {"id": count - 1}]),
+        ("W5", lambda number, text: {"a": number + (number == 99), "b": text}, honest_rows),
+        ("W5", lambda number, text: {"a": number, "b": "hallo"}, honest_rows),
         ("W4", honest_echo, lambda count: honest_rows(count)[::-1]),
         ("W4", honest_echo, lambda count: [*honest_rows(count - 1), {"id": count - 1}]),
     ],
@@ -177,6 +189,8 @@ def test_an_honest_session_passes(name: str) -> None:
         "one too many",
         "order",
         "half a row",
+        "called with another",
+        "called with other text",
         "back",
         "half back",
     ],
