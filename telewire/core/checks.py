@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from telewire.core.answering import listening
 from telewire.core.halves import DECLARATION_BYTES, FRAME_BYTES, SendHalf
@@ -21,7 +21,10 @@ from telewire.limits import Limits
 from telewire.wire.codec import encode_head
 from telewire.wire.frames import Kind
 
-__all__ = ["Checks", "Declare"]
+__all__ = ["HALF_OPEN", "Checks", "Declare"]
+
+# A member costs as much as a call where it is looked up through its class (CPython 3.11).
+HALF_OPEN: Final = HalfState.OPEN
 
 Declare: TypeAlias = tuple[Kind, int | None]
 """A stream that a payload introduces: its kind and, for functions and channels, the exporter's number."""
@@ -153,7 +156,7 @@ class Checks(Receiving):
 
     def _open_half(self, stream: Stream, kind: Kind) -> SendHalf:
         half = stream.send
-        if half is None or stream.kind is not kind or half.state is not HalfState.OPEN:
+        if half is None or stream.kind is not kind or half.state is not HALF_OPEN:
             raise LocalProtocolError(f"{stream!r} is not open for sending {kind.name.lower()}.")
         if not half.writable:
             raise LocalProtocolError(f"{stream!r} has no credit left; wait for StreamUnblocked.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from telewire.core.checks import Checks, Declare
+from telewire.core.checks import HALF_OPEN, Checks, Declare
 from telewire.core.halves import FRAME_BYTES, Outgoing, SendHalf
 from telewire.core.life import CallTimer
 from telewire.core.states import (
@@ -29,6 +29,7 @@ __all__ = ["Commands", "Declare"]
 
 # A member costs as much as a call where it is looked up through its class (CPython 3.11).
 _OPEN: Final = ConnectionState.OPEN
+_ITEMS: Final = Kind.ITEMS
 _ANSWER_COMMANDED: Final = IncomingInput.ANSWER_COMMANDED
 
 
@@ -41,7 +42,7 @@ class Commands(Checks):
         After a False, :class:`~telewire.core.events.StreamUnblocked` says when it may again.
         """
         half = stream.send
-        if half is None or half.state is not HalfState.OPEN:
+        if half is None or half.state is not HALF_OPEN:
             return False
         if half.writable:
             return True
@@ -195,7 +196,7 @@ class Commands(Checks):
             LocalProtocolError: the half is over, or ``writable`` is false: wait for StreamUnblocked.
             ResourceExhausted: the item is larger than the peer accepts.
         """
-        return self._send(stream, Kind.ITEMS, payload, declare)
+        return self._send(stream, _ITEMS, payload, declare)
 
     def send_message(
         self, stream: Stream, payload: bytes, declare: Sequence[Declare] = ()

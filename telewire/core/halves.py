@@ -132,7 +132,8 @@ class SendHalf:
     @property
     def writable(self) -> bool:
         """Whether one more item fits into the credit and the queue, after all that waits."""
-        return self.queued < QUEUE_BYTES and self.window.available - self.queued >= self._item_cost
+        queued, window = self.queued, self.window
+        return queued < QUEUE_BYTES and window.limit - window.used - queued >= self._item_cost
 
     @property
     def room(self) -> int:
@@ -151,7 +152,8 @@ class SendHalf:
     def queue_small(self, payload: bytes) -> None:
         """Queue an item or a message as it is."""
         self.outbox.append(payload)
-        self.queued += max(len(payload), self._item_cost)
+        size = len(payload)
+        self.queued += size if size > self._item_cost else self._item_cost
 
     def queue_chunk(self, data: bytes) -> None:
         """Queue bytes, in pieces that fit a frame: cutting them again and again would be quadratic."""

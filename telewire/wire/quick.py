@@ -81,6 +81,8 @@ def _walk(value: Any, add: Callable[[bytes], object], levels: int) -> bool:
                 add(data)
             elif kind is int and 0 <= part < 1024:
                 add(_INTEGERS[part])
+            elif kind is bool:
+                add(b"\xf5" if part else b"\xf4")
             elif not _walk(part, add, levels - 1):
                 return False
     elif kind is list or kind is tuple:

@@ -32,7 +32,6 @@ _DECIMAL_TEXT: Final = re.compile(r"-?NaN|-?Infinity|-0E[+-]\d{1,6}", re.ASCII)
 # hit only says that it is worth looking.
 _unassigned_heads = re.compile(rb"[\xe0-\xf3\xf7\xf8]").search
 _UNASSIGNED: Final = frozenset({cbor2.CBORSimpleValue, type(cbor2.undefined)})
-_SCALARS: Final = frozenset({int, str, float, bool, type(None), bytes})
 
 
 def decode_value(
@@ -153,12 +152,14 @@ def _check_assigned(value: object, foreign_parts: Sequence[object]) -> None:
     foreign = {id(part) for part in foreign_parts}  # Not the payload's: not looked into.
     level: list[Any] = [value]
     while level:
-        if not _UNASSIGNED.isdisjoint(map(type, level)):
+        # Types are few: a level of thousands of small maps is looked at in a few steps.
+        kinds = set(map(type, level))
+        if not _UNASSIGNED.isdisjoint(kinds):
             _refuse("The value contains undefined or an unassigned simple value; send null")
-        level = [part for part in level if type(part) in _CONTAINERS and id(part) not in foreign]
-        maps = [part for part in level if type(part) in _MAPS]
-        values = chain.from_iterable([part.values() for part in maps])
-        level = [part for part in chain(chain.from_iterable(level), values) if type(part) not in _SCALARS]
+        if foreign or not kinds <= _CONTAINERS:
+            level = [part for part in level if type(part) in _CONTAINERS and id(part) not in foreign]
+        maps = level if kinds <= _MAPS else [part for part in level if type(part) in _MAPS]
+        level = [*chain.from_iterable(level), *chain.from_iterable([part.values() for part in maps])]
 
 
 _MAPS: Final = frozenset({dict, cbor2.frozendict})
