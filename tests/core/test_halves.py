@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telewire.core.events import ChunkReceived, ItemReceived, ItemsReceived, StreamEnded, StreamFailed
+from telewire.core.events import (
+    ChunkReceived,
+    ItemReceived,
+    ItemsReceived,
+    StreamEnded,
+    StreamFailed,
+    StreamUnblocked,
+)
 from telewire.core.halves import QUEUE_BYTES, charge
 from telewire.limits import Limits
 from telewire.testing.pair import Pair
@@ -327,3 +334,69 @@ def test_memory_is_not_reserved_for_what_is_only_announced() -> None:
     arrival = peer.core._theirs[1].receive.arrival  # type: ignore[union-attr]
     assert arrival is not None
     assert sum(map(len, arrival.parts)) == 1
+
+
+# --- what a half says of itself ---------------------------------------------------------------------
+
+
+def test_how_much_room_is_left() -> None:
+    peer = Peer(theirs=Limits(stream_window=2048, fragment_bytes=1024))
+    call, (stream, function) = peer.answered(0, (K.BYTES, None), (K.FUNCTION, 1))
+    assert peer.core.room(stream) == 2048
+    peer.core.send_chunk(stream, b"x")
+    peer.core.send_chunk(stream, bytes(1000))
+    assert peer.core.room(stream) == 2048 - 256 - 1000
+    peer.hear()
+    # They left in one frame, which cost what it has.
+    assert peer.core.room(stream) == 2048 - 1001
+    peer.core.send_chunk(stream, bytes(5000))
+    assert peer.core.room(stream) == 0
+    peer.core.reset(stream)
+    assert peer.core.room(stream) == peer.core.room(function) == peer.core.room(call) == 0
+
+
+def test_an_end_says_when_it_has_left() -> None:
+    peer = Peer(theirs=Limits(stream_window=2048))
+    _, (stream, function) = peer.answered(0, (K.CHANNEL, 1), (K.FUNCTION, 2))
+    assert peer.core.flushed(function)
+    for _ in range(2):
+        peer.core.send_message(stream, bytes(1000))
+    # It is not on its way yet.
+    assert peer.core.flushed(stream)
+    peer.core.end(stream)
+    assert not peer.core.flushed(stream)
+    peer.core.events_received()
+    peer.hear()
+    assert peer.core.events_received() == [StreamUnblocked(stream)]
+    assert peer.core.flushed(stream)
+
+    # Nobody asked.
+    _, (stream,) = peer.answered(1, (K.CHANNEL, 3))
+    peer.core.end(stream)
+    peer.core.events_received()
+    peer.hear()
+    assert peer.core.events_received() == []
+
+    # It never will, and there are other events that say so.
+    _, (stream,) = peer.answered(2, (K.CHANNEL, 4))
+    peer.core.send_message(stream, b"x")
+    peer.core.end(stream)
+    assert not peer.core.flushed(stream)
+    peer.core.reset(stream)
+    assert peer.core.flushed(stream)
+    peer.core.events_received()
+    peer.hear()
+    assert peer.core.events_received() == []
+
+
+def test_chunks_that_are_ready_together_share_a_frame() -> None:
+    peer = Peer(theirs=Limits(stream_window=8192, fragment_bytes=1024))
+    _, (stream,) = peer.answered(0, (K.BYTES, None))
+    for chunk in (b"a", b"b", bytes(1000), bytes(30), b"c"):
+        peer.core.send_chunk(stream, chunk)
+    peer.core.end(stream)
+    assert peer.hear() == [
+        f.Chunk(0, 0, b"ab" + bytes(1000)),
+        f.Chunk(0, 0, bytes(30) + b"c"),
+        f.End(0, 0, 0, b""),
+    ]
