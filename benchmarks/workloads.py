@@ -8,14 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
-__all__ = ["TEXT", "WORKLOADS", "Callback", "Pipe", "Session", "Workload", "WrongValue", "row"]
+__all__ = [
+    "BLOCK",
+    "TEXT",
+    "WORKLOADS",
+    "Callback",
+    "Pipe",
+    "Session",
+    "Workload",
+    "WrongValue",
+    "blocks",
+    "follow",
+    "row",
+]
 
 TEXT: Final = "hello"
 IN_FLIGHT: Final = 64
+BLOCK: Final = bytes(range(256)) * 256
+"""What byte streams are made of: 64 KiB, in which each byte says where it stands."""
 
 
 class WrongValue(Exception):
@@ -55,6 +69,14 @@ class Session(Protocol):
         """Open a pipe to the server."""
 
     @property
+    def download(self) -> Callable[[int], AsyncIterable[bytes | memoryview]]:
+        """Have the server send ``blocks(count)``; in which pieces they arrive is the peer's choice."""
+
+    @property
+    def upload(self) -> Callable[[AsyncIterator[bytes]], Awaitable[object]]:
+        """Send bytes to the server, which follows them; returns how many it has got."""
+
+    @property
     def call_back(self) -> Callable[[Callback, int], Awaitable[object]]:
         """Let the server call back, one call after the other; returns how often the answer was right."""
 
@@ -62,6 +84,24 @@ class Session(Protocol):
 def row(number: int) -> dict[str, object]:
     """One small dict of a generator."""
     return {"id": number, "name": "abc", "ok": True}
+
+
+async def blocks(count: int) -> AsyncIterator[bytes]:
+    """The bytes of a stream, by the block."""
+    for _ in range(count):
+        yield BLOCK
+
+
+def follow(taken: int, chunk: bytes | memoryview) -> int:
+    """The number of bytes with this chunk, whose ends are compared.
+
+    Raises:
+        WrongValue: it does not follow on the bytes before it.
+    """
+    end = taken + len(chunk)
+    if chunk[0] != taken & 255 or chunk[-1] != end - 1 & 255:
+        raise WrongValue(f"The {len(chunk)} bytes after {taken} are not those that were sent.")
+    return end
 
 
 @dataclass(frozen=True)
@@ -147,6 +187,28 @@ async def messages_sent_back(session: Session, count: int) -> float:
     return seconds
 
 
+async def bytes_down(session: Session, count: int) -> float:
+    """One byte stream from the server."""
+    taken = 0
+    began = time.perf_counter()
+    async for chunk in session.download(count):
+        taken = follow(taken, chunk)
+    seconds = time.perf_counter() - began
+    if taken != count * len(BLOCK):
+        raise WrongValue(f"{taken} of {count * len(BLOCK)} bytes arrived.")
+    return seconds
+
+
+async def bytes_up(session: Session, count: int) -> float:
+    """One byte stream to the server."""
+    began = time.perf_counter()
+    taken = await session.upload(blocks(count))
+    seconds = time.perf_counter() - began
+    if taken != count * len(BLOCK):
+        raise WrongValue(f"{taken} of {count * len(BLOCK)} bytes arrived at the server.")
+    return seconds
+
+
 async def called_back(session: Session, count: int) -> float:
     """The server calls a function of the client's, one call after the other; both sides compare."""
     expected = 0
@@ -199,6 +261,24 @@ WORKLOADS: Final[dict[str, Workload]] = {
             100_000,
             small_items,
             goals={"websockets": 3.5},
+        ),
+        Workload(
+            "W3d",
+            "a byte stream from the server, in blocks of 64 KiB",
+            "blocks/s",
+            1_024,
+            4_096,
+            bytes_down,
+            goals={"websockets": 0.5},
+        ),
+        Workload(
+            "W3u",
+            "a byte stream to the server, in blocks of 64 KiB",
+            "blocks/s",
+            1_024,
+            4_096,
+            bytes_up,
+            goals={"websockets": 0.5},
         ),
         Workload(
             "W4",

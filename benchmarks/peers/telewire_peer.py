@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final, TypeAlias, cast
+from typing import Final, TypeAlias, cast, final
 
-from benchmarks.workloads import TEXT, Callback, Session, row
-from telewire import Channel, Service
+from benchmarks.workloads import TEXT, Callback, Session, blocks, follow, row
+from telewire import ByteStream, Channel, Remote, Service
 from telewire_transports import connect as connect_telewire
 from telewire_transports import serve as serve_telewire
 
@@ -15,7 +15,15 @@ __all__ = ["NAME", "WAYS", "connect", "serve", "service"]
 
 NAME: Final = "telewire"
 PATH: Final = "/telewire"
-WAYS: Final = {"W1": ("plain",), "W1c": ("plain",), "W2": ("plain",), "W4": ("plain",), "W5": ("plain",)}
+WAYS: Final = {
+    "W1": ("plain",),
+    "W1c": ("plain",),
+    "W2": ("plain",),
+    "W3d": ("plain",),
+    "W3u": ("bytes",),
+    "W4": ("plain",),
+    "W5": ("plain",),
+}
 
 Row: TypeAlias = dict[str, object]
 
@@ -31,6 +39,19 @@ async def echo(a: int, b: str) -> dict[str, object]:
 async def rows(count: int) -> AsyncIterator[dict[str, object]]:
     for number in range(count):
         yield row(number)
+
+
+@service.function
+async def download(count: int) -> ByteStream:
+    return ByteStream(blocks(count))
+
+
+@service.function
+async def upload(file: ByteStream) -> int:
+    taken = 0
+    async for chunk in file:
+        taken = follow(taken, chunk)
+    return taken
 
 
 @service.function
@@ -58,4 +79,16 @@ async def connect(port: int, way: str) -> AsyncIterator[Session]:
     """One connection."""
     async with connect_telewire(f"http://127.0.0.1:{port}{PATH}") as remote:
         # A remote has every name; that the server has these, the calls will show.
-        yield cast("Session", remote)
+        yield cast("Session", _Uploading(remote) if way == "bytes" else remote)
+
+
+@final
+class _Uploading:
+    """What makes a byte stream of the bytes: an async generator as it stands is one of items."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+
+    async def upload(self, chunks: AsyncIterator[bytes]) -> object:
+        taken: object = await self._remote.upload(ByteStream(chunks))
+        return taken

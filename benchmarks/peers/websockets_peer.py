@@ -26,7 +26,7 @@ from websockets.asyncio.client import connect as connect_websocket
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websocket
 
-from benchmarks.workloads import TEXT, Callback, Pipe, Session, row
+from benchmarks.workloads import TEXT, Callback, Pipe, Session, blocks, follow, row
 
 __all__ = ["NAME", "WAYS", "connect", "serve"]
 
@@ -35,6 +35,8 @@ WAYS: Final = {
     "W1": ("bare", "reader"),
     "W1c": ("reader", "tasks"),
     "W2": ("bare", "reader"),
+    "W3d": ("bare", "reader"),
+    "W3u": ("bare", "reader"),
     "W4": ("bare", "reader"),
     "W5": ("bare", "tasks"),
 }
@@ -60,6 +62,17 @@ async def _answer_bare(socket: ServerConnection, request: dict[str, Any]) -> Non
             await socket.send(json.dumps([number, TEXT]))
             right += json.loads(await socket.recv()) == {"a": number, "b": TEXT}
         await socket.send(json.dumps({"result": right}))
+    elif request["name"] == "download":
+        async for block in blocks(*request["args"]):
+            await socket.send(block)
+        await socket.send("null")
+    elif request["name"] == "upload":
+        taken = 0
+        async for message in socket:
+            if isinstance(message, str):
+                break
+            taken = follow(taken, message)
+        await socket.send(json.dumps(taken))
     else:
         for number in range(*request["args"]):
             await socket.send(json.dumps(row(number)))
@@ -73,6 +86,11 @@ async def _answer(socket: ServerConnection, request: dict[str, Any]) -> None:
         await socket.send(json.dumps({"call": call, "result": {"a": a, "b": b}}))
     elif request["name"] == "pipe":
         await socket.send(json.dumps({"call": call, "item": request["args"]}))
+    elif request["name"] == "download":
+        head = call.to_bytes(4, "big")
+        async for block in blocks(*request["args"]):
+            await socket.send(head + block)
+        await socket.send(json.dumps({"call": call, "end": None}))
     else:
         for number in range(*request["args"]):
             await socket.send(json.dumps({"call": call, "item": row(number)}))
@@ -85,8 +103,18 @@ async def _converse_bare(socket: ServerConnection) -> None:
 
 
 async def _converse_inline(socket: ServerConnection) -> None:
+    taken: dict[int, int] = {}
     async for message in socket:
-        await _answer(socket, json.loads(message))
+        if isinstance(message, bytes):
+            call = int.from_bytes(message[:4], "big")
+            taken[call] = follow(taken.get(call, 0), memoryview(message)[4:])
+            continue
+        request = json.loads(message)
+        if request["name"] == "uploaded":
+            call = request["call"]
+            await socket.send(json.dumps({"call": call, "result": taken.pop(call, 0)}))
+        else:
+            await _answer(socket, request)
 
 
 async def _call_back(
@@ -161,6 +189,21 @@ class _Bare:
             await self._socket.send(json.dumps(await callback(*asked)))
         return None
 
+    async def download(self, count: int) -> AsyncIterator[bytes]:
+        await self._socket.send(json.dumps({"name": "download", "args": [count]}))
+        async for message in self._socket:
+            if isinstance(message, str):
+                return
+            yield message
+
+    async def upload(self, chunks: AsyncIterator[bytes]) -> object:
+        await self._socket.send(json.dumps({"name": "upload"}))
+        async for chunk in chunks:
+            await self._socket.send(chunk)
+        await self._socket.send("null")
+        taken: object = json.loads(await self._socket.recv())
+        return taken
+
     async def pipe(self) -> Pipe:
         await self._socket.send(json.dumps({"name": "pipe"}))
         return _BarePipe(self._socket)
@@ -199,6 +242,10 @@ class _Numbered:
 
     async def read(self) -> None:
         async for message in self._socket:
+            if isinstance(message, bytes):
+                chunk = memoryview(message)
+                self._items[int.from_bytes(chunk[:4], "big")].put_nowait(chunk[4:])
+                continue
             answer = json.loads(message)
             call = answer["call"]
             if "callback" in answer:
@@ -235,6 +282,23 @@ class _Numbered:
             return await future
         finally:
             del self._callbacks[call]
+
+    async def download(self, count: int) -> AsyncIterator[bytes | memoryview]:
+        self._last += 1
+        queue = self._items[self._last] = asyncio.Queue()
+        await self._socket.send(json.dumps({"call": self._last, "name": "download", "args": [count]}))
+        while isinstance(chunk := await queue.get(), memoryview):
+            yield chunk
+
+    async def upload(self, chunks: AsyncIterator[bytes]) -> object:
+        self._last += 1
+        call = self._last
+        future = self._results[call] = self._loop.create_future()
+        head = call.to_bytes(4, "big")
+        async for chunk in chunks:
+            await self._socket.send(head + chunk)
+        await self._socket.send(json.dumps({"call": call, "name": "uploaded"}))
+        return await future
 
     async def pipe(self) -> Pipe:
         self._last += 1

@@ -15,7 +15,7 @@ from benchmarks.processes import SideFailed, Sides
 from benchmarks.report import print_report
 from benchmarks.results import Measurement, Spread, summarise
 from benchmarks.side import load_peer
-from benchmarks.workloads import TEXT, WORKLOADS, Callback, WrongValue, row
+from benchmarks.workloads import BLOCK, TEXT, WORKLOADS, Callback, WrongValue, follow, row
 
 TINY = "0.004"
 
@@ -36,7 +36,7 @@ def test_every_peer_does_every_workload(tmp_path, capsys) -> None:
     assert {(one["workload"], one["peer"], one["way"], one["round"]) for one in each} == wanted
     assert {name for name, *_ in wanted} == set(WORKLOADS)
     assert len(each) == len(wanted)
-    counts = {"W1": 10, "W1c": 51, "W2": 400, "W4": 80, "W5": 10}
+    counts = {"W1": 10, "W1c": 51, "W2": 400, "W3d": 4, "W3u": 4, "W4": 80, "W5": 10}
     assert {one["workload"]: one["count"] for one in each} == counts
     for one in each:
         assert one["seconds"] > 0
@@ -130,6 +130,16 @@ class Liar:
         for item in self._rows(count):
             yield item
 
+    async def download(self, count: int) -> AsyncIterator[bytes]:
+        for number, item in enumerate(self._rows(count)):
+            yield BLOCK if item == row(number) else BLOCK[1:]
+
+    async def upload(self, chunks: AsyncIterator[bytes]) -> object:
+        taken = 0
+        async for chunk in chunks:
+            taken = follow(taken, chunk)
+        return taken - 100 + len(self._rows(100))
+
     async def call_back(self, callback: Callback, count: int) -> object:
         right = 0
         for number in range(count):
@@ -177,6 +187,9 @@ def test_an_honest_session_passes(name: str) -> None:
         ("W2", honest_echo, lambda count: honest_rows(count + 1)),
         ("W2", honest_echo, lambda count: honest_rows(count)[::-1]),
         ("W2", honest_echo, lambda count: [*honest_rows(count - 1), {"id": count - 1}]),
+        ("W3d", honest_echo, lambda count: honest_rows(count - 1)),
+        ("W3d", honest_echo, lambda count: honest_rows(count)[::-1]),
+        ("W3u", honest_echo, lambda count: honest_rows(count - 1)),
         ("W5", lambda number, text: {"a": number + (number == 99), "b": text}, honest_rows),
         ("W5", lambda number, text: {"a": number, "b": "hallo"}, honest_rows),
         ("W4", honest_echo, lambda count: honest_rows(count)[::-1]),
@@ -189,6 +202,9 @@ def test_an_honest_session_passes(name: str) -> None:
         "one too many",
         "order",
         "half a row",
+        "too few bytes",
+        "other bytes",
+        "too few sent",
         "called with another",
         "called with other text",
         "back",
