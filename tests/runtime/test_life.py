@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -14,59 +13,15 @@ from telewire import (
     Abort,
     Call,
     CallCancelled,
-    InvalidArgument,
     Limits,
-    NetworkError,
     ReferenceReleased,
     RemoteError,
-    RemoteFunction,
     RemotePromise,
     Service,
     get_context,
 )
+from tests.runtime.lives import KINDS, Giving
 from tests.runtime.world import Bugs, Connected, World, caught, drained, quiescent, until
-
-KINDS = ("promise", "iterator", "function")
-
-
-class Giving:
-    """A service that gives one thing of each kind, and notes when its call is over."""
-
-    def __init__(self) -> None:
-        self.service = Service()
-        self.over: list[object] = []
-        self.gate = anyio.Event()
-        self.items_gate = anyio.Event()
-        self.cleaned: list[str] = []
-        self.service.function(self.give)
-
-    async def give(self, *kinds: str) -> dict[str, Any]:
-        get_context().on_close(self.over.append)
-        makers: dict[str, Callable[[], Any]] = {
-            "promise": self.later,
-            "iterator": self.items,
-            "function": lambda: self.called,
-        }
-        return {kind: makers[kind]() for kind in kinds}
-
-    async def later(self) -> str:
-        try:
-            await self.gate.wait()
-        finally:
-            self.cleaned.append("promise")
-        return "late"
-
-    async def items(self) -> AsyncIterator[int]:
-        try:
-            yield 1
-            await self.items_gate.wait()
-            yield 2
-        finally:
-            self.cleaned.append("iterator")
-
-    async def called(self, number: int) -> int:
-        await anyio.lowlevel.checkpoint()
-        return number + 1
 
 
 async def use_up(world: World, given: Giving, kind: str, thing: Any) -> None:
@@ -470,191 +425,3 @@ async def test_message_larger_than_its_window(connected: Connected) -> None:
             await world.remote["test.round_trip"]()
         assert found == sizes
         assert await world.remote.measure(ours()) == sizes
-
-
-async def test_a_handle_collected_with_a_call_in_flight_still_gets_its_answer(connected: Connected) -> None:
-    service = Service()
-    gate, began = anyio.Event(), anyio.Event()
-
-    @service.function
-    async def tools() -> Callable[[], Any]:
-        async def slow() -> str:
-            began.set()
-            await gate.wait()
-            return "answered"
-
-        return slow
-
-    async with connected(service) as world:
-        function = await world.remote.tools()
-        one = function()
-        await began.wait()
-        two = function()
-        del function
-        gc.collect()
-        await quiescent(world.remote)
-        gate.set()
-        assert await one == "answered"
-        assert await two == "answered"
-
-
-async def test_unawaited_calls_run(connected: Connected) -> None:
-    service = Service()
-    got: list[int] = []
-
-    @service.function
-    async def run(callback: Callable[[int], Any]) -> None:
-        for number in range(100):
-            callback(number)
-
-    async with connected(service) as world:
-        world.remote.run(got.append)
-        await until(lambda: got == list(range(100)))
-
-
-async def test_a_callback_may_refuse_and_fail(connected: Connected, bugs: Bugs) -> None:
-    service = Service()
-    seen: list[str] = []
-
-    @service.function
-    async def run(refuse: Callable[[], Any], fail: Callable[[], Any], typed: Callable[[str], Any]) -> str:
-        for call in (refuse(), fail(), typed(3)):  # type: ignore[arg-type]
-            seen.append(type(await caught(call)).__name__)
-        return "unharmed"
-
-    def refuse() -> None:
-        raise Abort("no")
-
-    async def fail() -> None:
-        raise ValueError("a secret")
-
-    def typed(text: str) -> None:
-        raise AssertionError(text)
-
-    async with connected(service) as world:
-        assert await world.remote.run(refuse, fail, typed) == "unharmed"
-        assert b"a secret" not in world.sent
-    assert seen == ["Abort", "RemoteError", "InvalidArgument"]
-
-
-async def test_coroutines_are_closed_when_encoding_fails(connected: Connected) -> None:
-    service = Service()
-
-    async def never() -> None:
-        raise AssertionError("it must not run")
-
-    async with connected(service) as world:
-        coroutine = never()
-        with pytest.raises(InvalidArgument, match=r"argument\[1\]"):
-            world.remote.anything(coroutine, object())
-        with pytest.raises(RuntimeError, match="cannot reuse"):
-            await coroutine
-        assert not world.client_driver.exports._numbers
-        with pytest.raises(InvalidArgument):
-            world.remote.anything(lambda: None, object())
-        assert not world.client_driver.exports._numbers
-
-
-async def test_tasks_and_futures_are_never_cancelled(connected: Connected, anyio_backend: str) -> None:
-    if anyio_backend != "asyncio":
-        return
-    service = Service()
-    gate = anyio.Event()
-    tasks: list[asyncio.Future[int]] = []
-
-    async def work() -> int:
-        await gate.wait()
-        return 3
-
-    @service.function
-    async def give() -> list[Any]:
-        tasks.append(asyncio.create_task(work()))
-        tasks.append(asyncio.get_running_loop().create_future())
-        return list(tasks)
-
-    async with connected(service) as world:
-        task, future = await world.remote.give()
-        await task.aclose()
-        del future
-        gc.collect()
-        await quiescent(world.remote)
-        await world.settled()
-        assert not any(task.cancelled() for task in tasks)
-        gate.set()
-        assert await tasks[0] == 3
-        tasks[1].set_result(4)
-
-
-async def test_a_task_that_was_cancelled_rejects_its_promise(
-    connected: Connected, anyio_backend: str
-) -> None:
-    if anyio_backend != "asyncio":
-        return
-    service = Service()
-    tasks: list[asyncio.Task[None]] = []
-
-    @service.function
-    async def give() -> list[Any]:
-        tasks.append(asyncio.create_task(asyncio.sleep(1000)))
-        return list(tasks)
-
-    async with connected(service) as world:
-        (promise,) = await world.remote.give()
-        tasks[0].cancel()
-        with pytest.raises(CallCancelled):
-            await promise
-
-
-async def test_handles_as_async_with_and_on_close(connected: Connected) -> None:
-    given = Giving()
-    ended: list[str] = []
-    async with connected(given.service) as world:
-        result = await world.remote.give(*KINDS)
-        for kind in KINDS:
-            result[kind].on_close(lambda kind=kind: ended.append(kind))
-            async with result[kind] as same:
-                assert same is result[kind]
-                assert not same.closed
-            assert same.closed
-            await same.aclose()
-        await until(lambda: given.over == [None])
-    assert ended == list(KINDS)
-
-
-async def test_a_lost_connection_ends_every_handle(connected: Connected) -> None:
-    given = Giving()
-    reasons: list[object] = []
-    async with connected(given.service) as world:
-        result = await world.remote.give(*KINDS)
-        for kind in KINDS:
-            result[kind].on_close(reasons.append)
-        assert await anext(result["iterator"]) == 1
-        world.cut()
-        await until(lambda: len(reasons) == 3)
-        assert all(isinstance(reason, NetworkError) for reason in reasons)
-        assert isinstance(await caught(result["promise"]), NetworkError)
-        with pytest.raises(NetworkError):
-            await anext(result["iterator"])
-        with pytest.raises(ReferenceReleased):
-            result["function"](1)
-        await until(lambda: len(given.over) == 1)
-        assert isinstance(given.over[0], NetworkError)
-
-
-async def test_functions_in_functions(connected: Connected) -> None:
-    service = Service()
-
-    @service.function
-    async def make_adder(left: int) -> Callable[[int], Any]:
-        async def add(right: int) -> Callable[[], Any]:
-            assert get_context().metadata == {}
-            return lambda: left + right
-
-        return add
-
-    async with connected(service) as world:
-        add = await world.remote.make_adder(1)
-        assert isinstance(add, RemoteFunction)
-        total = await add(2)
-        assert await total() == 3
-        del add, total
