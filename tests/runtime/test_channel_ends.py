@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -15,6 +16,7 @@ from telewire import (
     Limits,
     LocalProtocolError,
     NetworkError,
+    ResourceExhausted,
     Service,
     TelewireError,
 )
@@ -242,6 +244,66 @@ async def test_a_request_is_not_lost_by_closing_behind_it(connected: Connected) 
                 await anyio.lowlevel.checkpoint()
             await mine.aclose()
         assert replies == ["FIRST"]
+        await until(lambda: theirs.closed)
+
+
+async def test_what_arrives_while_a_closing_end_waits_for_an_answer_is_dropped(connected: Connected) -> None:
+    async with both_ends(connected) as (_, mine, theirs):
+        gate = anyio.Event()
+        asked, dropped = anyio.Event(), anyio.Event()
+
+        async def handler(message: str) -> str:
+            asked.set()
+            await gate.wait()
+            return message
+
+        async def unwanted() -> AsyncIterator[int]:
+            try:
+                yield 1
+                await anyio.sleep_forever()
+            finally:
+                dropped.set()
+
+        theirs.listen(handler)
+        replies: list[str] = []
+
+        async def ask() -> None:
+            replies.append(await mine.request("asked"))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            await asked.wait()
+            # It cannot know yet, so these are on their way.
+            await theirs.send("unwanted")
+            await theirs.send({"items": unwanted()})
+            await mine.aclose()
+            await dropped.wait()
+            gate.set()
+        assert replies == ["asked"]
+        await until(lambda: theirs.closed)
+
+
+async def test_listening_on_a_closed_channel_holds_nothing(connected: Connected) -> None:
+    async with both_ends(connected) as (_, mine, theirs):
+        await mine.aclose()
+        mine.listen(print)()
+        assert repr(mine) == "<Channel, closed>"
+        assert not mine._end.listeners.handlers
+        late: list[object] = []
+        mine.on_close(late.append)
+        assert late == [None]
+        assert [message async for message in theirs] == []
+
+
+async def test_a_message_that_is_too_large_runs_nothing_of_what_it_holds(connected: Connected) -> None:
+    async with both_ends(connected, limits=Limits(message_bytes=1024)) as (_, mine, theirs):
+
+        async def never() -> None:
+            raise AssertionError("it ran")
+
+        with pytest.raises(ResourceExhausted):
+            await mine.send({"promise": never(), "bytes": b"x" * 1024})
+        await mine.aclose()
         await until(lambda: theirs.closed)
 
 
