@@ -1,4 +1,4 @@
-"""Values with a life as they are typed: promises, functions, stubs, middleware, background work, the caller."""
+"""Values with a life as they are typed: promises, functions, stubs, middleware, background work."""
 
 from __future__ import annotations
 
