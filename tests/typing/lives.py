@@ -94,6 +94,9 @@ async def use(remote: Remote) -> None:
     remote[on_tick](callback(print))
     remote[on_tick](callback(print_later))
     assert_type(await remote[quick](1), int)
+    assert_type(remote[search]("x"), Call[RemoteIterator[str]])
+    async for row in remote[search]("x"):
+        assert_type(row, str)
     assert_type(await remote[load](), Dashboard)
 
     api = stub(remote, Api)
