@@ -102,8 +102,7 @@ def _plain_error(code: int, sentence: str) -> TelewireError:
         return DeadlineExceeded()
     if code in (ErrorCode.RESOURCE_EXHAUSTED, ErrorCode.MESSAGE_TOO_LARGE):
         error = ResourceExhausted(sentence or "The other side refused: one of its limits would be passed.")
-        # A refusal of a call that has not started says no more; what passes a limit later says which.
-        error.retryable = code == ErrorCode.RESOURCE_EXHAUSTED and not sentence
+        error.retryable = code == ErrorCode.RESOURCE_EXHAUSTED
         return error
     if code == ErrorCode.REFERENCE_RELEASED:
         return ReferenceReleased("The function, or the call it came with, is over; get it again to call it.")
