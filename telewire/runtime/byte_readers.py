@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BytesSource", "LosingReader", "Readable", "describe_source", "reader_of"]
 
-BLOCKING_CHUNK: Final = 256 * 1024
-"""Bytes of one read in a thread: a hop costs as much as copying about so many."""
+LARGEST_CHUNK: Final = 512 * 1024
+"""Bytes of one read in a thread, once a stream has been read for a while: a hop costs more than copying
+so many. It begins with ``READY_CHUNK``, since a stream that nobody reads should hold little."""
 READY_CHUNK: Final = 64 * 1024
 """Bytes of one read that costs no hop: a frame's worth, so that nothing is cut again."""
 LEAST_COST: Final = 256
@@ -156,12 +157,13 @@ class _AsyncReader(AsyncIterator[object]):
 class _PathReader(LosingReader):
     """A file by its path, opened with the first step and closed with the last."""
 
-    __slots__ = ("_file", "_path", "_thread")
+    __slots__ = ("_file", "_path", "_size", "_thread")
 
     def __init__(self, path: str, thread: FileThread) -> None:
         self._path = path
         self._thread = thread
         self._file: IO[bytes] | None = None
+        self._size = READY_CHUNK
 
     async def __anext__(self) -> bytes:
         chunk = await self._thread.run(self._step)
@@ -173,7 +175,8 @@ class _PathReader(LosingReader):
     def _step(self) -> bytes:
         if self._file is None:
             self._file = open(self._path, "rb", buffering=0)  # noqa: SIM115  # closed at its end or in _close
-        chunk = self._file.read(BLOCKING_CHUNK)
+        chunk = self._file.read(self._size)
+        self._size = min(2 * self._size, LARGEST_CHUNK)
         if not chunk:
             self._file.close()
         return chunk
@@ -322,5 +325,7 @@ class _BlockingReader(LosingReader):
 
 # A generator, so that what it reads is not closed with it: whoever made it does that.
 def _reads(read: Callable[[int], object]) -> Iterator[object]:
-    while chunk := read(BLOCKING_CHUNK):
+    size = READY_CHUNK
+    while chunk := read(size):
         yield chunk
+        size = min(2 * size, LARGEST_CHUNK)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from rich.console import Console
 
-from benchmarks import gates, profile_call, run
+from benchmarks import bulk, gates, profile_call, run
 from benchmarks.processes import SideFailed, Sides
 from benchmarks.report import print_report
 from benchmarks.results import Measurement, Spread, summarise
@@ -223,6 +223,13 @@ def test_a_side_that_ends_is_a_failure_and_not_a_wait(capfd) -> None:
         with pytest.raises(SideFailed, match="client of websockets"):
             sides.measure("W1", 1)
     assert "no such workload" in capfd.readouterr().err
+
+
+def test_a_byte_stream_stays_small_in_memory(capsys) -> None:
+    assert bulk.main(["20"]) == 0
+    printed = capsys.readouterr().out
+    assert all(way in printed for way in bulk.WAYS)
+    assert "20 MB each way" in printed
 
 
 def test_an_unknown_workload_is_named(capsys) -> None:
