@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Callable
-from subprocess import DEVNULL
 
 import anyio
 from anyio.abc import ByteReceiveStream
@@ -39,37 +40,43 @@ def command(options: str) -> list[str]:
 @service.function
 async def on_compress_video(video: ByteStream) -> ByteStream:
     """``video``, compressed by a process while it is still coming in."""
-    process = await anyio.open_process(
-        command("-i pipe:0 -c:v libx264 -preset ultrafast -g 10 -f matroska pipe:1"), stderr=DEVNULL
+    process = await asyncio.create_subprocess_exec(
+        *command("-i pipe:0 -c:v libx264 -preset ultrafast -g 10 -f matroska pipe:1"),
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=DEVNULL,
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    stdin, total = process.stdin, 0
+    stdin, stdout = process.stdin, process.stdout
+    assert stdin is not None
+    assert stdout is not None
+    total = 0
 
     async def feed() -> None:
-        async with stdin, video:
-            with contextlib.suppress(anyio.BrokenResourceError):  # ffmpeg is gone
+        with contextlib.suppress(ConnectionError):  # ffmpeg is gone
+            async with video:
                 async for chunk in video:
-                    await stdin.send(chunk)
+                    stdin.write(chunk)
+                    await stdin.drain()
+        stdin.close()
 
     def progress(done: int, _: int | None) -> None:
         nonlocal total
         total = done
 
     def kill() -> None:
-        with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
+        if not stdout.at_eof():  # else ffmpeg has said all and ends by itself
             process.kill()
 
     async def leave() -> None:
         kill()
-        await process.aclose()
+        await process.wait()
         sent.append(total)
         ended.append("ffmpeg is gone")
 
     context = get_context()
     context.on_close(leave)  # also when the client goes away
     context.start_soon(feed)
-    film = ByteStream(process.stdout, content_type="video/x-matroska")
+    film = ByteStream(stdout, content_type="video/x-matroska")
     film.on_close(kill)  # also when the client has seen enough of it
     film.on_progress(progress)
     return film

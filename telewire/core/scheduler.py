@@ -76,17 +76,15 @@ class Scheduler:
         self.ring.clear()
 
     def next_control(self) -> bytes | None:
-        """The next frame ahead of data; None where there is none, or where it is data's turn."""
+        """The next frame ahead of data, where one waits; None where it is data's turn."""
         if self._control_spent >= CONTROL_BYTES and self.ring:
             return None
         if self.grants:
             half = next(iter(self.grants))
             del self.grants[half]
             frame = encode_frame(Grant(half.stream.reference, half.window.limit))
-        elif self.control:
-            frame = self.control.popleft()
         else:
-            return None
+            frame = self.control.popleft()
         self._control_spent += len(frame)
         return frame
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, final
 
 from telewire.runtime.context import enter_context
+from telewire.runtime.running import enter_work
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Task
@@ -73,6 +74,7 @@ class _Work:
         self._cancelled = False
         self._begun = False
         background.add(self)
+        owner.driver.running.works.add(self)
         self._task: Task = owner.driver.backend.spawn(self._run)
 
     def cancel(self) -> None:
@@ -83,6 +85,7 @@ class _Work:
 
     async def _run(self) -> None:
         self._begun = True
+        enter_work(self)
         try:
             if not self._cancelled:
                 if self._owner.holder is not None:
@@ -96,3 +99,4 @@ class _Work:
                 raise
         finally:
             self._background.discard(self)
+            self._owner.driver.running.discard(self)

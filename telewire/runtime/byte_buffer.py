@@ -73,7 +73,7 @@ class ByteBuffer(StreamEnd):
         self.stream = stream
         self.chunks = Chunks()
         self.progress = Progress()
-        self.callbacks = CloseCallbacks(driver.backend, "a byte stream")
+        self.callbacks = CloseCallbacks(driver.backend, "a byte stream", driver.running)
 
     @property
     def most(self) -> int:

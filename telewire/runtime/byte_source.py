@@ -22,6 +22,7 @@ from telewire.wire.values import ValueEncodeError
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Backend
+    from telewire.runtime.running import Running
 
 __all__ = ["ByteSource", "LocalBytes"]
 
@@ -46,6 +47,7 @@ class LocalBytes:
         self._reader: AsyncIterator[object] | None = None
         self._backend: Backend | None = None
         self._callbacks: CloseCallbacks | None = None
+        self._running: Running | None = None
         self._early: list[tuple[OnClose, contextvars.Context]] = []
         self._error: BaseException | None = None
         self._exhausted = False
@@ -80,10 +82,16 @@ class LocalBytes:
         self._bind(backend)
         return self._reader
 
+    def cross(self, running: Running) -> None:
+        """Note the conversation in which it crosses: who leaves that waits for the callbacks."""
+        self._running = running
+        if self._callbacks is not None:
+            self._callbacks.running = running
+
     def _bind(self, backend: Backend) -> CloseCallbacks:
         if self._callbacks is None:
             self._backend = backend
-            self._callbacks = CloseCallbacks(backend, "a byte stream")
+            self._callbacks = CloseCallbacks(backend, "a byte stream", self._running)
             for callback, context in self._early:
                 self._callbacks.add(callback, context)
             self._early.clear()
@@ -234,6 +242,7 @@ class ByteProducer(Producer):
     async def _send_all(self) -> None:
         connection = self._driver.connection
         worker, self._worker = self._worker, None
+        self._bytes.cross(self._driver.running)
         self._source = self._bytes.open(self._driver.backend, lambda: connection.room(self._stream), worker)
         if worker is not None:
             worker.release()

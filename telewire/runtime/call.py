@@ -29,6 +29,7 @@ from telewire.runtime.failures import close_reason, log_bug, received_error
 from telewire.runtime.iterator import RemoteIterator
 from telewire.runtime.payloads import decode, encode
 from telewire.runtime.shapes import Converter
+from telewire.wire.values import decode_value
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Signal
@@ -69,7 +70,7 @@ class OutgoingCall(Closing, CallEnd):
 
     def make_callbacks(self) -> CloseCallbacks:
         """What runs at the end."""
-        return CloseCallbacks(self.driver.backend, self.name)
+        return CloseCallbacks(self.driver.backend, self.name, self.driver.running)
 
     @property
     def answered(self) -> bool:
@@ -101,7 +102,7 @@ class OutgoingCall(Closing, CallEnd):
             self.settle(None, self.cancelled)
             return
         try:
-            value = decode(self.driver, payload, declared)
+            value = decode(self.driver, payload, declared) if declared else decode_value(payload)
             if self.converter is not None:
                 value = self.converter.convert(value, f"{self.name}() result")
         except (RemoteProtocolError, InvalidArgument) as error:
@@ -154,7 +155,7 @@ class OutgoingCall(Closing, CallEnd):
         if not self.holders:
             self.abandoned = True
             self.result = None
-            if self._decoded:
+            if self.error is not None:
                 self.log()
 
     def log(self) -> None:

@@ -65,6 +65,8 @@ class ChannelEnd(Sending):
         self.driver = driver
         self.stream = stream
         self._owner = owner
+        if self._callbacks is not None:
+            self._callbacks.running = driver.running
         stream.app = self
         if self._aborted is not None:
             self._farewell(ErrorCode.ABORTED, self._aborted)
@@ -81,7 +83,7 @@ class ChannelEnd(Sending):
     def callbacks(self) -> CloseCallbacks:
         """What runs at the end, made when it is first needed."""
         if self._callbacks is None:
-            self._callbacks = CloseCallbacks(self.backend, "a channel")
+            self._callbacks = CloseCallbacks(self.backend, "a channel", self.driver and self.driver.running)
             if self.done:
                 self._callbacks.close(self.reason)
         return self._callbacks

@@ -15,10 +15,12 @@ from telewire.errors import LocalProtocolError, NetworkError
 from telewire.limits import Limits
 from telewire.runtime.backend import current_backend
 from telewire.runtime.call import Call
+from telewire.runtime.context import current_call
 from telewire.runtime.driver import Driver
-from telewire.runtime.remote import Remote, start_call
-from telewire.runtime.server import answer, refuse
+from telewire.runtime.remote import PLAIN, Options, Remote, start_call
+from telewire.runtime.server import Server, answer, refuse
 from telewire.runtime.service import Service
+from telewire.runtime.signatures import Signature
 from telewire.runtime.transport import AcceptTransport, Transport, TransportHandler
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ class Client:
         # Any: a service of any provider.
         service: Service[Any] | None = None,
     ) -> None:
+        # One in this process, for this client only: who leaves the client leaves nothing running there.
+        self._server: Server | None = None
         self._service = service
         self._open_transport = open_transport
         self._limits = limits
@@ -111,7 +115,14 @@ class Client:
         driver.schedule()
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             await self._wait_until(lambda: self._gone)
+            await driver.running.wait(current_call())
+            if self._server is not None:
+                await self._server.aclose()
         self._abort()
+
+    def serve_by(self, server: Server) -> None:
+        """Say that ``server``, of this process, is there for this client only: it closes with it."""
+        self._server = server
 
     def _abort(self) -> None:
         if self._driver is not None and not self._gone:
@@ -162,8 +173,15 @@ class Client:
 
     # --- calls -----------------------------------------------------------------------------------
 
-    def start_call(self, name: str, *details: Any) -> Call[Any]:
-        """Start a call of the other side's function; ``details`` are those of :func:`start_call`.
+    def start_call(
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: Options = PLAIN,
+        signature: Signature | None = None,
+    ) -> Call[Any]:
+        """Start a call of the other side's function; as :func:`start_call`.
 
         (Any: arguments of every type travel; what comes back only an annotation can say.)
         """
@@ -176,4 +194,4 @@ class Client:
             raise self._error or NetworkError(
                 f"{name}() was called after the connection had ended; connect again."
             )
-        return start_call(driver, name, *details)
+        return start_call(driver, name, args, kwargs, options, signature)

@@ -13,6 +13,7 @@ from typing_extensions import TypeVar
 
 from telewire.errors import TelewireError
 from telewire.runtime.failures import log_bug
+from telewire.runtime.running import Running, enter_work
 from telewire.runtime.threads import WorkerThread, current_worker, on_loop
 from telewire.runtime.transport import Request
 
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
     from telewire.runtime.backend import Backend, Signal
     from telewire.runtime.remote import Remote
 
-__all__ = ["CloseCallbacks", "Closing", "Context", "ContextHolder", "OnClose", "enter_context", "get_context"]
+__all__ = [
+    "CloseCallbacks",
+    "Closing",
+    "Context",
+    "ContextHolder",
+    "OnClose",
+    "current_call",
+    "enter_context",
+    "get_context",
+]
 
 S = TypeVar("S", default=Any, covariant=True)
 
@@ -40,6 +50,11 @@ class ContextHolder(Protocol):
 
 
 _current: contextvars.ContextVar[ContextHolder] = contextvars.ContextVar("telewire_context")
+
+
+def current_call() -> ContextHolder | None:
+    """The call that this code serves; None outside of one."""
+    return _current.get(None)
 
 
 def get_context() -> Context[Any]:
@@ -71,11 +86,17 @@ class CloseCallbacks:
     reason: BaseException | None = None
 
     def __init__(
-        self, backend: Backend, what: str, on_error: Callable[[Exception], object] | None = None
+        self,
+        backend: Backend,
+        what: str,
+        running: Running | None = None,
+        on_error: Callable[[Exception], object] | None = None,
     ) -> None:
         self._backend = backend
         self._on_error = on_error
         self.what = what
+        self.running = running
+        """Where callbacks that take time are noted until they end; None before anything has crossed."""
 
     def add(self, callback: OnClose, context: contextvars.Context | None = None) -> None:
         """Run ``callback`` at the end, in ``context`` or a copy of this one; now, where that has come.
@@ -126,23 +147,41 @@ class CloseCallbacks:
             self._failed(error)
             return
         if inspect.isawaitable(result):
+            self.begin(result)
             self._backend.spawn(self._finish, result, context=context)
 
-    def ran_in_thread(self, result: object, error: Exception | None) -> None:
+    def begin(self, work: object) -> None:
+        """Note that a callback takes time."""
+        if self.running is not None:
+            self.running.works.add(work)
+
+    def _end(self, work: object) -> None:
+        if self.running is not None:
+            self.running.discard(work)
+
+    def ran_in_thread(self, work: object, result: object, error: Exception | None) -> None:
         """Take what came of a callback that ran in a thread."""
         if error is not None:
             self._failed(error)
         elif inspect.isawaitable(result):
+            self.begin(result)
             self._backend.spawn(self._finish, result)
+        self._end(work)
 
     async def _finish(self, awaitable: Awaitable[object]) -> None:
+        enter_work(awaitable)
         try:
             with anyio.move_on_after(CLEANUP_SECONDS, shield=True):
                 await awaitable
         except Exception as error:
             self._failed(error)
+        finally:
+            self._end(awaitable)
 
     def _failed(self, error: Exception) -> None:
+        if isinstance(error, ProcessLookupError):
+            # What process.kill says of a process that has ended by itself: nothing is left to release.
+            return
         log_bug(error, f"An on_close callback of {self.what}")
         if self._on_error is not None:
             self._on_error(error)
@@ -165,7 +204,8 @@ class _InThread:
 
     def __call__(self, reason: BaseException | None) -> None:
         self._reason = reason
-        self._worker.submit(self._run, lambda: self._callbacks.ran_in_thread(self._result, self._error))
+        self._callbacks.begin(self)
+        self._worker.submit(self._run, lambda: self._callbacks.ran_in_thread(self, self._result, self._error))
         self._worker.release()
 
     def _run(self) -> None:

@@ -37,6 +37,7 @@ from telewire.errors import ErrorCode, NetworkError
 from telewire.runtime.backend import current_backend
 from telewire.runtime.exports import Exports
 from telewire.runtime.failures import received_error
+from telewire.runtime.running import Running
 from telewire.wire.frames import Kind
 
 if TYPE_CHECKING:
@@ -133,12 +134,19 @@ class Host(Protocol):
 class Driver:
     """Binds one connection to one transport; a ``TransportHandler``."""
 
-    def __init__(self, backend: Backend, connection: Connection, transport: Transport, host: Host) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        connection: Connection,
+        transport: Transport,
+        host: Host,
+        running: Running | None = None,
+    ) -> None:
         self.backend = backend
         self.connection = connection
         self.transport = transport
         self.host = host
-        self.bodies: set[CallEnd] = set()
+        self.running = Running(backend) if running is None else running
         self.exports = Exports()
         self._flushing = False
         self._dispatching = False

@@ -149,7 +149,7 @@ class FunctionState(StreamEnd):
     def __init__(self, driver: Driver, stream: Stream) -> None:
         self.driver = driver
         self.stream = stream
-        self.callbacks = CloseCallbacks(driver.backend, "a function")
+        self.callbacks = CloseCallbacks(driver.backend, "a function", driver.running)
 
     def reset(self, code: int, payload: bytes) -> None:
         """It is revoked: the call that it came with is over."""

@@ -39,7 +39,7 @@ from telewire.runtime.remote import Remote, call_on
 from telewire.runtime.sources import Source, declarations, discard_sources, start_sources
 from telewire.runtime.thread_iterator import ThreadIteratorSource
 from telewire.runtime.threads import Step, WorkerThread
-from telewire.wire.values import Reference, encode_value
+from telewire.wire.values import Reference, decode_value, encode_value
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Task, Timer
@@ -120,8 +120,7 @@ class IncomingCall(Closing, CallEnd):
         if event.declared:
             self._handles = driver.make_handles(event.declared)
         event.call.app = self
-        # The loop refers to tasks weakly; the driver keeps the call until its body has ended.
-        driver.bodies.add(self)
+        driver.running.works.add(self)
         self._task: Task = driver.backend.start(self._run)
 
     @property
@@ -142,7 +141,7 @@ class IncomingCall(Closing, CallEnd):
 
     def make_callbacks(self) -> CloseCallbacks:
         """What runs at the end."""
-        return CloseCallbacks(self.driver.backend, self._function.name, self.report)
+        return CloseCallbacks(self.driver.backend, self._function.name, self.driver.running, self.report)
 
     def note_end(self, reason: BaseException | None) -> None:
         """Note the end, the first one; what goes on in the background ends with it."""
@@ -265,7 +264,7 @@ class IncomingCall(Closing, CallEnd):
                 self.worker.release()
             # The task refers to us; what no cycle holds needs no collector.
             del self._task
-            self.driver.bodies.discard(self)
+            self.driver.running.discard(self)
             if self._cleanup is not None:
                 self._cleanup.cancel()
             if self._core.body:
@@ -339,8 +338,11 @@ class IncomingCall(Closing, CallEnd):
             RemoteProtocolError, InvalidArgument: they are refused.
         """
         try:
-            value = decode(self.driver, self._event.payload, self._event.declared, self._handles)
-            if self._handles is not None:
+            event = self._event
+            if not event.declared:
+                value = decode_value(event.payload)
+            else:
+                value = decode(self.driver, event.payload, event.declared, self._handles)
                 # The arguments hold them from here on, as long as user code holds the arguments.
                 self._handles = None
         except RemoteProtocolError as error:

@@ -59,7 +59,7 @@ class ItemBuffer(StreamEnd):
         self.waits = 0
         self.converter: Converter | None = None
         self.place = "item"
-        self.callbacks = CloseCallbacks(driver.backend, "an iterator")
+        self.callbacks = CloseCallbacks(driver.backend, "an iterator", driver.running)
 
     # --- from the driver -------------------------------------------------------------------------
 

@@ -204,7 +204,7 @@ class PromiseState(StreamEnd):
     def __init__(self, driver: Driver, stream: Stream) -> None:
         self.driver = driver
         self.stream = stream
-        self.callbacks = CloseCallbacks(driver.backend, "a promise")
+        self.callbacks = CloseCallbacks(driver.backend, "a promise", driver.running)
 
     def ended(self, payload: bytes, declared: tuple[Stream, ...]) -> None:
         """It was resolved."""

@@ -21,7 +21,7 @@ from telewire.runtime.threads import on_loop
 if TYPE_CHECKING:
     from telewire.runtime.driver import Driver
 
-__all__ = ["AnyFunction", "Options", "Remote", "StartCall", "start_call", "with_options"]
+__all__ = ["PLAIN", "AnyFunction", "Options", "Remote", "StartCall", "start_call", "with_options"]
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -9,8 +9,10 @@ from telewire.core.connection import Connection
 from telewire.core.events import CallReceived
 from telewire.errors import ErrorCode, NetworkError
 from telewire.limits import Limits
+from telewire.runtime.context import current_call
 from telewire.runtime.driver import Driver
 from telewire.runtime.incoming import IncomingCall
+from telewire.runtime.running import Running
 from telewire.runtime.service import Service
 from telewire.wire.values import encode_value
 
@@ -53,6 +55,8 @@ class Server:
         self.service = service
         self._limits = limits
         self._drivers: set[Driver] = set()
+        self.running = Running(backend)
+        """User code of all conversations, also of those that are over."""
         self._drained: Signal | None = None
 
     def accept(self, transport: Transport) -> TransportHandler:
@@ -65,7 +69,7 @@ class Server:
             now=self._backend.now(),
         )
         host = _Conversation(self)
-        driver = host.driver = Driver(self._backend, connection, transport, host)
+        driver = host.driver = Driver(self._backend, connection, transport, host, self.running)
         self._drivers.add(driver)
         return driver
 
@@ -76,7 +80,10 @@ class Server:
             self._drained.set()
 
     async def aclose(self) -> None:
-        """Close every conversation, and wait until their transports are gone."""
+        """Close every conversation; wait until their transports are gone and user code has ended.
+
+        Bodies clean up and callbacks of ``on_close`` come to their end; who calls this bounds the wait.
+        """
         for driver in tuple(self._drivers):
             # With a code: a stream that is cut off must not look like one that has ended.
             driver.connection.close(ErrorCode.GOING_AWAY)
@@ -84,11 +91,13 @@ class Server:
         while self._drivers:
             self._drained = self._backend.signal()
             await self._drained.wait()
+        await self.running.wait(current_call())
 
-    def abort(self) -> None:
-        """Drop every transport that is left."""
+    async def abort(self) -> None:
+        """Drop every transport that is left, and wait until user code has ended."""
         for driver in tuple(self._drivers):
             driver.transport.abort()
+        await self.running.wait(current_call())
 
 
 @final

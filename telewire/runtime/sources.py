@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, final
 
 from telewire.runtime.context import enter_context
+from telewire.runtime.running import enter_work
 from telewire.runtime.threads import Step, Stepping, WorkerThread
 from telewire.wire.frames import Kind
 
@@ -120,10 +121,12 @@ class SourceTask:
         self._begun = False
         self._cancelling = False
         self._run = make(self)
+        owner.driver.running.works.add(self)
         self._task = owner.driver.backend.spawn(self._main)
 
     async def _main(self) -> None:
         self._begun = True
+        enter_work(self)
         if self._owner.holder is not None:
             enter_context(self._owner.holder)
         try:
@@ -134,6 +137,7 @@ class SourceTask:
         finally:
             # They refer to each other; what no cycle holds needs no collector.
             del self._run
+            self._owner.driver.running.discard(self)
 
     def cancel_body(self, again: bool = False) -> None:
         """Cancel what user code awaits, once, or ``again``; a step in a thread is only waited for less.

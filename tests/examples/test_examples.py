@@ -18,6 +18,8 @@ from telewire_transports import connect, memory, serve
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("[a-z]*.py"))
 Load = Callable[[str], ModuleType]
+# Not named as the backends are: a program of asyncio's has no counterpart on trio.
+on_asyncio = pytest.mark.parametrize("anyio_backend", [pytest.param("asyncio", id="streams of asyncio")])
 
 
 @asynccontextmanager
@@ -283,6 +285,7 @@ async def test_compress(load: Load, over, anyio_backend: str) -> None:
     assert len(shown) == len(example.LINES)
 
 
+@on_asyncio
 async def test_compress_video(load: Load, over, anyio_backend: str) -> None:
     example = load("compress_video")
     shown: list[str] = []
@@ -294,6 +297,7 @@ async def test_compress_video(load: Load, over, anyio_backend: str) -> None:
     assert example.ended == ["ffmpeg is gone"] * 2
 
 
+@on_asyncio
 async def test_compress_video_kills_ffmpeg_when_the_client_goes_away(
     load: Load, over, anyio_backend: str
 ) -> None:
@@ -306,6 +310,7 @@ async def test_compress_video_kills_ffmpeg_when_the_client_goes_away(
     assert example.ended == ["ffmpeg is gone"]
 
 
+@on_asyncio
 async def test_compress_video_kills_ffmpeg_when_the_client_has_seen_enough(
     load: Load, over, anyio_backend: str
 ) -> None:

@@ -235,7 +235,7 @@ async def test_a_cancelled_read_of_a_generator_does_not_look_like_its_end(guarde
         await stream.read()
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("anyio_backend", [pytest.param("asyncio", id="streams of asyncio")])
 async def test_a_cancelled_read_of_a_reader_loses_nothing(guarded: None, anyio_backend: str) -> None:
     reader = asyncio.StreamReader()
     stream = ByteStream(reader)

@@ -367,7 +367,7 @@ async def test_gzip_while_it_is_still_coming_in(connected: Connected) -> None:
     await receive.aclose()
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("anyio_backend", [pytest.param("asyncio", id="streams of asyncio")])
 async def test_the_output_of_a_process(connected: Connected, anyio_backend: str) -> None:
     service = Service()
 

@@ -101,4 +101,5 @@ async def serve(
             await listener.aclose()
             with anyio.move_on_after(CLOSE_SECONDS):
                 await server.aclose()
-            server.abort()
+            with anyio.move_on_after(CLOSE_SECONDS):
+                await server.abort()

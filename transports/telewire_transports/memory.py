@@ -55,11 +55,14 @@ def connect(
     async def open_transport(accept: AcceptTransport) -> Transport:
         names = {name.lower(): value for name, value in (headers or {}).items()}
         ours, theirs = memory_transports(Request(headers=names, transport="memory"))
-        theirs.accept(Server(current_backend(), service, limits).accept)
+        server = Server(current_backend(), service, limits)
+        client.serve_by(server)
+        theirs.accept(server.accept)
         ours.accept(accept)
         return ours
 
-    return Client(open_transport, limits=limits, service=client_service)
+    client = Client(open_transport, limits=limits, service=client_service)
+    return client
 
 
 @final
