@@ -20,7 +20,8 @@ from telewire.errors import ErrorCode, NetworkError, RemoteProtocolError
 from telewire.limits import Limits
 from telewire.testing.transports import Recorder
 from telewire_transports.websocket import WebSocketListener, connect_websocket, serve_websocket
-from telewire_transports.websocket.frames import SUBPROTOCOL, mask
+from telewire_transports.websocket.frames import SUBPROTOCOL
+from telewire_transports.websocket.masking import mask
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,8 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong
 
 from telewire.errors import ErrorCode, NetworkError, RemoteProtocolError
-from telewire_transports.websocket.frames import FramesState, WebSocketFrames, mask
+from telewire_transports.websocket.frames import FramesState, WebSocketFrames
+from telewire_transports.websocket.masking import mask, mask_in_python
 
 LIMIT = 1000
 SIZES = [0, 1, 2, 125, 126, 127, 999, 1000]
@@ -205,6 +206,7 @@ def test_our_close_is_answered_and_batches_on_the_way_still_count() -> None:
 @given(st.binary(max_size=3000), st.binary(min_size=4, max_size=4))
 def test_masking_twice_gives_the_data_back(data: bytes, key: bytes) -> None:
     masked = mask(data, key)
+    assert mask_in_python(data, key) == masked
     assert masked == bytes(byte ^ key[index % 4] for index, byte in enumerate(data))
     assert mask(masked, key) == data
 

@@ -18,8 +18,9 @@ from wsproto.events import BytesMessage, CloseConnection, Ping
 
 from telewire.errors import ErrorCode, NetworkError, RemoteProtocolError
 from telewire_transports.text import printable
+from telewire_transports.websocket.masking import mask
 
-__all__ = ["SUBPROTOCOL", "FramesState", "WebSocketFrames", "mask"]
+__all__ = ["SUBPROTOCOL", "FramesState", "WebSocketFrames"]
 
 SUBPROTOCOL: Final = "telewire.1"
 
@@ -33,22 +34,6 @@ _UNSUPPORTED: Final = 1003
 _NO_STATUS: Final = 1005
 _TOO_BIG: Final = 1009
 _ORDERLY: Final = frozenset({_NORMAL, 1001, _NO_STATUS})
-
-# Above this many bytes four translated slices beat one long integer (0.8 against 0.4 GB/s at 64 KiB).
-_SLICES_FROM: Final = 1024
-_XOR: Final = [bytes(left ^ right for left in range(256)) for right in range(256)]
-
-
-def mask(data: bytes | bytearray, key: bytes) -> bytes:
-    """XOR ``data`` with the four bytes of ``key`` (RFC 6455 §5.3); masking twice gives the data back."""
-    size = len(data)
-    if size < _SLICES_FROM:
-        stream = (key * (size // 4 + 1))[:size]
-        return (int.from_bytes(data, "little") ^ int.from_bytes(stream, "little")).to_bytes(size, "little")
-    masked = bytearray(size)
-    for index in range(4):
-        masked[index::4] = data[index::4].translate(_XOR[key[index]])
-    return bytes(masked)
 
 
 class FramesState(Enum):
