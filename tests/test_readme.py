@@ -26,7 +26,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 def title(program: re.Match[str]) -> str:
     """The heading a program stands under."""
-    return re.findall(r"^## (.+)$", TEXT[: program.start()], re.MULTILINE)[-1]
+    return re.findall(r"^##? (.+)$", TEXT[: program.start()], re.MULTILINE)[-1]
 
 
 def test_no_program_is_overlooked() -> None:
