@@ -78,3 +78,8 @@ def test_the_files_it_names_exist() -> None:
     named = re.findall(r"`((?:spec|telewire|transports|tests|fuzz|benchmarks|examples)/[\w/.]*)", TEXT)
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_server_on_plain_sockets_is_short() -> None:
+    source = next(found["source"] for found in ALONE if "def serve_one" in found["source"])
+    assert len(source.split("# --- that was the server")[0].rstrip().splitlines()) < 40
