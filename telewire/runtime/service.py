@@ -13,6 +13,7 @@ from typing_extensions import TypeVar
 
 from telewire.errors import Abort
 from telewire.runtime.context import Context, get_context
+from telewire.runtime.introspection import LIST, RESERVED, Description, describe
 from telewire.runtime.middleware import Middleware
 from telewire.runtime.producer import Return
 from telewire.runtime.signatures import Signature
@@ -69,7 +70,9 @@ class Service(Generic[S]):
         principal: whose request it is. A session is resumed only by the principal that opened it;
             without this, by whoever has its token.
         on_error: told of every bug of this side, with the context of the call.
-        introspection: whether callers may ask for the names and signatures of the functions.
+        introspection: whether callers may ask for the names and signatures of the functions, as
+            ``telewire list`` does. Functions of a service that is included are told only where that
+            one allows it too. Provider and middleware stand before the question as before any call.
     """
 
     @overload
@@ -134,7 +137,7 @@ class Service(Generic[S]):
         it returned; with ``thread=False`` it runs on the loop, and must not block there.
 
         Raises:
-            ValueError: a function of that name is offered already, or the name is empty.
+            ValueError: a function of that name is offered already, or the name is empty or reserved.
         """
         if function is not None:
             self._offer(function, name, thread)
@@ -153,7 +156,8 @@ class Service(Generic[S]):
         """Offer ``function``, as :meth:`function`; or all public functions that a module defines.
 
         Raises:
-            ValueError: one of that name is offered already, there is no name, or a name for a module.
+            ValueError: one of that name is offered already, there is no name, it is reserved, or it is
+                one for a module.
         """
         if not isinstance(function, ModuleType):
             self._offer(function, name, thread)
@@ -175,6 +179,11 @@ class Service(Generic[S]):
         known = name or getattr(function, "__name__", "")
         if not known or known == "<lambda>":
             raise ValueError(f"{function!r} needs a name: service.add(function, name='…').")
+        if known.startswith(RESERVED):
+            raise ValueError(
+                f"{known!r} cannot be offered: names that begin with {RESERVED!r} are telewire's own; "
+                "give it another name."
+            )
         if known in self._functions:
             raise ValueError(f"This service already offers {known!r}; give one of the two another name.")
         threaded = thread and not is_async(function)
@@ -189,8 +198,13 @@ class Service(Generic[S]):
         A name that this service offers itself, or includes earlier, comes first.
 
         Raises:
-            ValueError: it would include itself.
+            ValueError: it would include itself, or the prefix is reserved.
         """
+        if f"{prefix}.".startswith(RESERVED):
+            raise ValueError(
+                f"prefix={prefix!r} cannot be used: names that begin with {RESERVED!r} are telewire's own; "
+                "give it another prefix."
+            )
         if other is self or other._includes(self):
             raise ValueError("A service cannot include itself.")
         self._included.append((f"{prefix}." if prefix else "", other))
@@ -215,13 +229,37 @@ class Service(Generic[S]):
     def find(self, name: str) -> Function | None:
         """The function offered under ``name``, with the service that it belongs to."""
         found = self._functions.get(name)
-        if found is None and self._included:
-            for prefix, service in self._included:
-                if name.startswith(prefix):
-                    found = service.find(name[len(prefix) :])
-                    if found is not None:
-                        break
+        if found is None:
+            found = self._find_own(name) if name.startswith(RESERVED) else self._find_included(name)
         return found
+
+    def _find_own(self, name: str) -> Function | None:
+        """One of telewire's functions, which only the service that is called itself answers (TW-CAL-072)."""
+        if name != LIST or not self.introspection:
+            return None
+        return Function(LIST, self._list, Signature(self._list, LIST), False, self)
+
+    async def _list(self) -> list[Description]:
+        return describe(self._visible().items())
+
+    # Any: functions of every type are served.
+    def _visible(self) -> dict[str, Callable[..., Any]]:
+        """Names and functions that callers may learn of, those of included services too."""
+        if not self.introspection:
+            return {}
+        found: dict[str, Callable[..., Any]] = {}
+        for prefix, service in reversed(self._included):
+            found |= {prefix + name: function for name, function in service._visible().items()}
+        return found | {name: each.function for name, each in self._functions.items()}
+
+    def _find_included(self, name: str) -> Function | None:
+        for prefix, service in self._included:
+            if name.startswith(prefix):
+                rest = name[len(prefix) :]
+                found = service._functions.get(rest) or service._find_included(rest)
+                if found is not None:
+                    return found
+        return None
 
     def get_context(self) -> Context[S]:
         """The context of the call this code serves, typed with what the provider returns."""
