@@ -391,6 +391,8 @@ class _TrioSignal(Signal):
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
+        # Where both come in one pass the cancellation wins, as on asyncio.
+        await trio.lowlevel.checkpoint_if_cancelled()
 
 
 @final

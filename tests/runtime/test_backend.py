@@ -107,6 +107,28 @@ async def test_cancel_reaches_the_await_and_runs_cleanup() -> None:
     task.cancel()
 
 
+async def test_a_cancellation_wins_over_a_signal_of_the_same_pass() -> None:
+    backend = current_backend()
+    signal = backend.signal()
+    parked, ended = anyio.Event(), anyio.Event()
+    seen: list[str] = []
+
+    async def body() -> None:
+        try:
+            parked.set()
+            await signal.wait()
+            seen.append("woken")
+        finally:
+            ended.set()
+
+    task = backend.spawn(body)
+    await parked.wait()
+    signal.set()
+    task.cancel()
+    await ended.wait()
+    assert seen == []
+
+
 async def test_call_soon_keeps_order_and_lets_others_run() -> None:
     backend = current_backend()
     seen: list[int] = []
