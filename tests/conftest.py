@@ -9,6 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more about the machine than about telewire.
+settings.register_profile("without a clock", deadline=None)
+settings.load_profile("without a clock")
 
 ROOT = Path(__file__).resolve().parents[1]
 
