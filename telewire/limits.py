@@ -64,6 +64,8 @@ class Limits:
     """A transport without a hello after this time is closed: idle sockets are not free."""
     idle_seconds: float = 15.0
     """Silence after which a ping leaves."""
+    resume_seconds: float = 60.0
+    """How long a session without a transport is kept: what waits for a client that never comes back."""
     dead_seconds: float = 30.0
     """Silence, of any byte, after which the peer is taken for dead."""
     cleanup_seconds: float = 5.0

@@ -31,6 +31,7 @@ PURE = {
     "fractions",
     "functools",
     "heapq",
+    "hmac",
     "io",
     "ipaddress",
     "itertools",

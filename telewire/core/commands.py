@@ -87,13 +87,15 @@ class Commands(Checks):
         lifetime: float | None = None,
         metadata: dict[str, str] | None = None,
         now: float | None = None,
+        resumable: bool = True,
     ) -> Call:
         """Call a function by name, or a function or channel of the peer's; returns its handle.
 
         ``deadline`` bounds the answer and ``lifetime`` the whole call: points in time, for which
         ``now`` must be given, since what is left of them when the call leaves travels. One that is
-        infinite is none. Beyond the number of calls the peer allows, calls wait here in order. The
-        streams that ``declare`` introduces stand in ``Call.declared``.
+        infinite is none. A call that is not ``resumable`` is lost with its transport. Beyond the number
+        of calls the peer allows, calls wait here in order. The streams that ``declare`` introduces stand
+        in ``Call.declared``.
 
         Raises:
             LocalProtocolError: the conversation is not open, the peer goes away (code GOING_AWAY), or
@@ -131,6 +133,8 @@ class Commands(Checks):
             call.extensions = {KEY_METADATA: metadata}
         if timed:
             self._set_times(call, deadline, lifetime)
+        if not resumable:
+            call.resumable = False
         if lone:
             call.lone = payload
         else:

@@ -13,18 +13,21 @@ It reads no clock, rolls no dice, awaits nothing and logs nothing.
 
 from __future__ import annotations
 
+from hmac import compare_digest
 from typing import Final, Literal, final
 
 from telewire.core.checks import Declare
 from telewire.core.commands import Commands
-from telewire.core.events import ConnectionClosed, Event, HelloReceived
+from telewire.core.events import ConnectionClosed, Event, HelloReceived, SessionDetached, SessionResumed
 from telewire.core.halves import Outgoing, SendHalf
 from telewire.core.ids import LAST
-from telewire.core.negotiation import VERSION, make_hello, read_hello, too_small
+from telewire.core.negotiation import RESUME, VERSION, make_hello, read_hello, too_small
 from telewire.core.states import (
     CONNECTION,
     ConnectionInput,
     ConnectionState,
+    LinkInput,
+    LinkState,
     OutgoingInput,
     OutgoingState,
     advance,
@@ -39,6 +42,7 @@ __all__ = ["Connection", "Declare"]
 
 # A member costs as much as a call where it is looked up through its class (CPython 3.11).
 _OPEN: Final = ConnectionState.OPEN
+_ATTACHED: Final = LinkState.ATTACHED
 _EMITTED: Final = OutgoingInput.EMITTED
 
 BATCH_HEAD_BYTES: Final = 9
@@ -57,6 +61,8 @@ class Connection(Commands):
         limits: what we accept; advertised to the peer where it must know.
         session_id: names the session; random bytes of yours, never reused.
         token: proves that a later transport belongs to it; at least 16 random bytes of yours.
+        resume: offer to go on over another transport when this one is lost; a server must name its
+            session for that.
         now: the time at which the transport came up.
 
     Raises:
@@ -70,6 +76,7 @@ class Connection(Commands):
         limits: Limits | None = None,
         session_id: bytes | None = None,
         token: bytes | None = None,
+        resume: bool = True,
         now: float = 0.0,
     ) -> None:
         super().__init__(limits or Limits())
@@ -83,9 +90,14 @@ class Connection(Commands):
         self._close = wire.Close(ErrorCode.NONE)
         self._close_left = False
         self._error: RemoteProtocolError | None = None
-        self._hello = encode_frame(make_hello(self.limits, session_id, token))
+        self._session_id = session_id
+        self._token = token
+        self._offers_resume = resume and (side == "client" or session_id is not None)
+        self._resume = b""
+        self._expires = now
+        self._hello = encode_frame(make_hello(self.limits, session_id, token, self._offers_resume))
         if side == "server":
-            self._scheduler.add_control(self._hello)
+            self._scheduler.add_sign(self._hello)
 
     # --- inputs ----------------------------------------------------------------------------------
 
@@ -104,14 +116,19 @@ class Connection(Commands):
         self._ping_open = False
         if self.state is not _OPEN and self.state is not ConnectionState.OPENING:
             return
+        self._unpositioned = 0
         try:
-            for frame in decode_batch(batch, self.limits):
-                if self.state is _OPEN and type(frame) is not wire.Close:
+            frames = decode_batch(batch, self.limits)
+            for frame in frames:
+                if self.state is _OPEN and self.link is _ATTACHED and type(frame) is not wire.Close:
                     self._receive(frame)
                 elif not self._receive_handshake(frame):
                     return
         except RemoteProtocolError as error:
             self._violated(error)
+            return
+        if self._arrivals is not None:
+            self._arrivals.note(len(frames) - self._unpositioned, len(batch), now)
 
     def receive_bytes(self, now: float) -> None:
         """Note bytes that are no whole batch yet: any byte is a sign of life."""
@@ -119,9 +136,17 @@ class Connection(Commands):
         self._ping_open = False
 
     def receive_eof(self, now: float) -> None:
-        """Learn that the transport is gone. Everything open is settled by events; the last says so."""
+        """Learn that the transport is gone.
+
+        A session is detached and waits for :meth:`attach` or :meth:`resume`; without one, everything
+        open is settled by events, and the last says so.
+        """
         self._now = now
-        self._eof = self._close_left = True
+        self._eof = True
+        if self.state is _OPEN and self.resumable:
+            self._detach("The transport is gone.")
+            return
+        self._close_left = True
         closing = self.state is ConnectionState.CLOSING
         if not self._move(ConnectionInput.TRANSPORT_LOST):
             return
@@ -147,22 +172,28 @@ class Connection(Commands):
             self._finish_close()
         if self.state is not ConnectionState.OPEN:
             return
+        if self.link is not _ATTACHED and now >= self._expires:
+            self._lose_session(f"No transport came back within {self.limits.resume_seconds:g} seconds.")
+            return
         try:
             for timer in self._timers.due(now):
                 self._refuse_stream(timer.call, ErrorCode.DEADLINE_EXCEEDED)
         except RemoteProtocolError as error:
             self._violated(error)
             return
+        if self.link is not _ATTACHED:
+            return
         if now >= self._heard + self.limits.dead_seconds:
-            self._violated(
-                RemoteProtocolError(
-                    f"The peer was silent for {self.limits.dead_seconds:g} seconds.", ErrorCode.IDLE_TIMEOUT
-                )
-            )
+            text = f"The peer was silent for {self.limits.dead_seconds:g} seconds."
+            if self.resumable:
+                self._eof = True
+                self._detach(text)
+            else:
+                self._violated(RemoteProtocolError(text, ErrorCode.IDLE_TIMEOUT))
         elif now >= self._heard + self.limits.idle_seconds and not self._ping_open:
             self._ping_open = True
             self._ping_number += 1
-            self._scheduler.add_control(encode_frame(wire.Ping(self._ping_number)))
+            self._scheduler.add_sign(encode_frame(wire.Ping(self._ping_number)))
 
     # --- outputs ---------------------------------------------------------------------------------
 
@@ -175,10 +206,22 @@ class Connection(Commands):
         """
         if self.state is ConnectionState.CLOSED:
             return self._last_words()
+        if self.link is not _ATTACHED:
+            return self._take_resume()
+        self._acknowledge(self._now)
         scheduler = self._scheduler
-        frames: list[bytes] = []
-        size = 0
+        departures = self._departures
+        frames: list[bytes] = scheduler.take_signs(max_bytes) if scheduler.signs else []
+        size = sum(map(len, frames))
+        if departures is not None and departures.again and (not frames or size < max_bytes):
+            frames += departures.take_again(max_bytes - size)
+            size = sum(map(len, frames))
+        if scheduler.signs or (departures is not None and departures.again):
+            return self._cut(frames, size)
+        old, before = len(frames), size
         while not frames or size < max_bytes:
+            if departures is not None and not departures.has_room(size - before):
+                break
             frame = scheduler.next_control() if scheduler.control or scheduler.grants else None
             if frame is None:
                 emitted = scheduler.next_data(self._numbers, self._now)
@@ -195,8 +238,11 @@ class Connection(Commands):
                     self._answer_emitted(half, half.code != 0)
             frames.append(frame)
             size += len(frame)
+        if departures is not None and size > before:
+            departures.emit(frames[old:], size - before)
+        self._pings = 0
         if not scheduler.control:
-            self._pings = self._forced = 0
+            self._forced = 0
         batches = self._cut(frames, size) if frames else []
         if self.state is ConnectionState.CLOSING and scheduler.idle and (not frames or size < max_bytes):
             self._move(ConnectionInput.CLOSE_EMITTED)
@@ -220,9 +266,13 @@ class Connection(Commands):
         if self.state is not ConnectionState.OPEN:
             return None
         silence = self.limits.dead_seconds if self._ping_open else self.limits.idle_seconds
-        liveness = self._heard + silence
+        when = self._expires
+        if self.link is _ATTACHED:
+            when = self._heard + silence
+            if self._arrivals is not None and self._arrivals.due is not None:
+                when = min(when, self._arrivals.due)
         deadline = self._timers.next()
-        return liveness if deadline is None or liveness < deadline else deadline
+        return when if deadline is None or when < deadline else deadline
 
     def events_received(self) -> list[Event]:
         """What has happened since the last call, in order."""
@@ -248,6 +298,70 @@ class Connection(Commands):
         if self._move(ConnectionInput.CLOSE_COMMANDED):
             self._close = wire.Close(code, text)
             self._closing_until = self._now + self.limits.cleanup_seconds
+            if self.link is not _ATTACHED:
+                # Nobody is there to be told.
+                self._close_left = True
+                self._move(ConnectionInput.TRANSPORT_LOST)
+                self._finish_close()
+
+    # --- sessions --------------------------------------------------------------------------------
+
+    def attach(self, now: float) -> None:
+        """Go on over a new transport, as the client: its first batch is then in :meth:`data_to_send`.
+
+        The server's answer is the event SessionResumed, or the end of the conversation.
+
+        Raises:
+            LocalProtocolError: there is nothing to resume, or the old transport has not been lost.
+        """
+        if self.side == "server" or self.state is not _OPEN or self.link is _ATTACHED:
+            raise LocalProtocolError(
+                f"attach() is for a client whose transport is lost; this {self.side} is {self.state.value} "
+                f"and {self.link.value}. Call receive_eof() first; a server is resumed by its Acceptor."
+            )
+        self._move_link(LinkInput.LOST)
+        self._move_link(LinkInput.RESUME_EMITTED)
+        assert self._session_id is not None
+        assert self._token is not None
+        assert self._arrivals is not None
+        self._attempt += 1
+        self._resume = encode_frame(
+            wire.Resume(self._session_id, self._token, self._attempt, self._arrivals.acknowledged())
+        )
+        self._begin_transport(now)
+
+    def resume(self, attempt: int, received: int, now: float) -> bool:
+        """Go on over a new transport, as the server: what :class:`Acceptor` calls for a RESUME.
+
+        The new transport wins, also where the old one still looks alive: give this connection nothing
+        more of that. False where an attempt with this number, or a higher one, has been here: then
+        nothing has changed, and the new transport is to be closed (TW-SES-035).
+
+        Raises:
+            LocalProtocolError: the conversation cannot be resumed.
+        """
+        if self.side == "client" or self.state is not _OPEN or self._arrivals is None:
+            raise LocalProtocolError(f"This {self.side} is {self.state.value} and keeps no session.")
+        if attempt <= self._attempt:
+            return False
+        self._attempt = attempt
+        self._now = now
+        if self.link is _ATTACHED:
+            self._detach("Another transport has taken its place.")
+        self._begin_transport(now)
+        self._move_link(LinkInput.RESUMED)
+        self._scheduler.add_sign(encode_frame(wire.Resumed(attempt, self._arrivals.acknowledged())))
+        self._go_on(received)
+        return True
+
+    def matches(self, token: bytes) -> bool:
+        """Whether ``token`` is that of this session; takes the same time for all that are not."""
+        return self._token is not None and compare_digest(self._token, token)
+
+    @property
+    def session_id(self) -> bytes | None:
+        """What names the session: the server's own, or what its hello said."""
+        return self._session_id
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -282,9 +396,15 @@ class Connection(Commands):
         if isinstance(frame, wire.Close):
             self._move(ConnectionInput.CLOSE_RECEIVED)
             self._close_left = True
+            if frame.code == ErrorCode.SESSION_LOST:
+                self._note_missing()
             self._settle_all(frame.code)
             self._events.append(ConnectionClosed(frame.code, frame.text, by_peer=True))
             return False
+        if self.link is not _ATTACHED:
+            return self._receive_resumption(frame)
+        if isinstance(frame, wire.Resume) and self.side == "server":
+            raise RemoteProtocolError("This server keeps no such session.", ErrorCode.SESSION_LOST)
         if not isinstance(frame, wire.Hello):
             raise RemoteProtocolError(
                 f"The conversation began with {type(frame).__name__} and not with a hello.",
@@ -293,13 +413,75 @@ class Connection(Commands):
         self.peer_limits = read_hello(frame, self.side == "server")
         self._check_extensions(frame.extensions, "HELLO")
         self._move(ConnectionInput.HELLO_RECEIVED)
+        self._unpositioned += 1
         if self.side == "client":
-            self._scheduler.add_control(self._hello)
-        self._events.append(HelloReceived(VERSION, frozenset(), self.peer_limits, frame.session))
+            self._scheduler.add_sign(self._hello)
+            self._session_id, self._token = frame.session, frame.token
+        features = frozenset[int]()
+        if self._offers_resume and RESUME in frame.features and self._session_id is not None:
+            features = frozenset((RESUME,))
+            self._begin_session()
+        self._events.append(HelloReceived(VERSION, features, self.peer_limits, frame.session))
         return True
+
+    def _receive_resumption(self, frame: wire.Frame) -> bool:
+        """What comes on a new transport before the session is attached to it (TW-SES-031)."""
+        self._unpositioned += 1
+        if isinstance(frame, wire.Hello):
+            return True
+        if not isinstance(frame, wire.Resumed) or frame.attempt != self._attempt:
+            raise RemoteProtocolError(
+                f"The answer to attempt {self._attempt} to resume was {type(frame).__name__}.",
+                ErrorCode.INVALID_STATE,
+            )
+        self._check_extensions(frame.extensions, "RESUMED")
+        self._move_link(LinkInput.RESUMED)
+        self._go_on(frame.received)
+        return self.state is _OPEN
+
+    def _go_on(self, received: int) -> None:
+        """Replay from the number that the peer stated, then go on."""
+        try:
+            self._rewind(received)
+        except RemoteProtocolError as error:
+            self._violated(error)
+        else:
+            self._events.append(SessionResumed())
+
+    def _begin_transport(self, now: float) -> None:
+        """Forget what concerned the old transport only."""
+        self._now = self._heard = now
+        self._eof = self._ping_open = False
+        self._pings = 0
+        self._scheduler.signs.clear()
+
+    def _take_resume(self) -> list[bytes]:
+        """What a client says first on a new transport, once."""
+        resume, self._resume = self._resume, b""
+        return [encode_batch([resume])] if resume else []
+
+    def _detach(self, text: str) -> None:
+        """Go on without a transport, for a while."""
+        if self.link is _ATTACHED:
+            self._expires = self._now + self.limits.resume_seconds
+            self._events.append(SessionDetached(text))
+            for call in self._unresumable_calls():
+                self._refuse_stream(call, ErrorCode.SESSION_LOST)
+        self._resume = b""
+        self._move_link(LinkInput.LOST)
+
+    def _lose_session(self, text: str) -> None:
+        """End what cannot be resumed any more."""
+        self._close_left = True
+        self._move(ConnectionInput.TRANSPORT_LOST)
+        self._note_missing()
+        self._settle_all(ErrorCode.SESSION_LOST)
+        self._events.append(ConnectionClosed(ErrorCode.SESSION_LOST, text, by_peer=False))
 
     def _violated(self, error: RemoteProtocolError) -> None:
         """Turn a broken rule into a close: the one place where that is done."""
+        # While resuming, the close is all that is said on the new transport.
+        self._move_link(LinkInput.RESUMED)
         self._move(ConnectionInput.VIOLATED)
         self._error = error
         text = str(error).encode("ascii", "backslashreplace").decode()

@@ -28,6 +28,8 @@ __all__ = [
     "HelloReceived",
     "ItemReceived",
     "ItemsReceived",
+    "SessionDetached",
+    "SessionResumed",
     "StreamEnded",
     "StreamFailed",
     "StreamReset",
@@ -199,6 +201,23 @@ class GoAwayReceived:
 
 @final
 @dataclass(slots=True)
+class SessionDetached:
+    """The transport is lost and the session is not: drop what is left of it, and attach another.
+
+    Until then nothing leaves or arrives; commands go on, and what they say waits.
+    """
+
+    text: str
+
+
+@final
+@dataclass(slots=True)
+class SessionResumed:
+    """The session goes on over another transport: nothing is missing, nothing comes twice."""
+
+
+@final
+@dataclass(slots=True)
 class ConnectionClosed:
     """The last event. ``error`` is set where a rule was broken, by whichever side."""
 
@@ -224,5 +243,7 @@ Event: TypeAlias = (
     | StreamStopped
     | StreamUnblocked
     | GoAwayReceived
+    | SessionDetached
+    | SessionResumed
     | ConnectionClosed
 )

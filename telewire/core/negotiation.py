@@ -9,9 +9,11 @@ from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.limits import ADVERTISED, Limits
 from telewire.wire.frames import Hello
 
-__all__ = ["VERSION", "make_hello", "read_hello", "too_small"]
+__all__ = ["RESUME", "VERSION", "make_hello", "read_hello", "too_small"]
 
 VERSION: Final = 1
+RESUME: Final = 1
+"""The feature of sessions (chapter 7)."""
 SMALLEST: Final = 1024
 
 
@@ -29,10 +31,10 @@ def too_small(limits: Limits) -> str | None:
     return None
 
 
-def make_hello(limits: Limits, session: bytes | None, token: bytes | None) -> Hello:
-    """The hello of a side: its version, no features, its limits."""
+def make_hello(limits: Limits, session: bytes | None, token: bytes | None, resume: bool) -> Hello:
+    """The hello of a side: its version, its features, its limits."""
     advertised = {number: getattr(limits, name) for number, name in ADVERTISED.items()}
-    return Hello(VERSION, VERSION, (), advertised, session, token)
+    return Hello(VERSION, VERSION, (RESUME,) if resume else (), advertised, session, token)
 
 
 def read_hello(hello: Hello, from_client: bool) -> Limits:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from telewire.core.answering import NEVER, Answering
+from telewire.core.answering import NEVER
 from telewire.core.events import (
     ChunkReceived,
     GoAwayReceived,
@@ -20,18 +20,19 @@ from telewire.core.events import (
     StreamStopped,
 )
 from telewire.core.halves import Arrival, ReceiveHalf
+from telewire.core.session import Session
 from telewire.core.states import HalfInput, HalfState, OutgoingInput
 from telewire.core.streams import Call, Stream
 from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.limits import Limits
 from telewire.wire import frames as wire
 from telewire.wire.codec import encode_frame
-from telewire.wire.frames import End, Extensions, Items, Kind
+from telewire.wire.frames import FIRST_POSITIONED, End, Extensions, Items, Kind
 
 __all__ = ["Receiving"]
 
 
-class Receiving(Answering):
+class Receiving(Session):
     """What the peer's frames do to an open conversation."""
 
     def __init__(self, limits: Limits) -> None:
@@ -64,18 +65,21 @@ class Receiving(Answering):
             self._receive_stop(frame)
         elif isinstance(frame, wire.Reset):
             self._receive_reset(frame)
+        elif isinstance(frame, wire.Ack):
+            self._receive_ack(frame)
         elif isinstance(frame, wire.Ping):
             self._receive_ping(frame)
         elif isinstance(frame, wire.Pong):
+            self._unpositioned += 1
             self._check_extensions(frame.extensions, "PONG")
         elif isinstance(frame, wire.GoAway):
             self._receive_goaway(frame)
         elif isinstance(frame, wire.Unknown):
             self._receive_unknown(frame)
-        elif isinstance(frame, (wire.Hello, wire.Resume, wire.Resumed, wire.Ack, wire.Position, wire.Close)):
+        elif isinstance(frame, (wire.Hello, wire.Resume, wire.Resumed, wire.Position, wire.Close)):
             # A close has been dealt with before it could come here.
             raise RemoteProtocolError(
-                f"{type(frame).__name__} is not allowed here: no feature that uses it was agreed on.",
+                f"{type(frame).__name__} is not allowed here: it opens a transport, or belongs to another.",
                 ErrorCode.INVALID_STATE,
             )
         else:
@@ -305,6 +309,7 @@ class Receiving(Answering):
     # --- the connection itself -------------------------------------------------------------------
 
     def _receive_ping(self, frame: wire.Ping) -> None:
+        self._unpositioned += 1
         self._check_extensions(frame.extensions, "PING")
         self._pings += 1
         if self._pings > self.limits.unanswered_pings:
@@ -312,7 +317,7 @@ class Receiving(Answering):
                 f"More than {self.limits.unanswered_pings} pings wait for their pong to leave.",
                 ErrorCode.LIMIT_EXCEEDED,
             )
-        self._scheduler.add_control(encode_frame(wire.Pong(frame.number)))
+        self._scheduler.add_sign(encode_frame(wire.Pong(frame.number)))
 
     def _receive_goaway(self, frame: wire.GoAway) -> None:
         self._check_extensions(frame.extensions, "GOAWAY")
@@ -335,6 +340,8 @@ class Receiving(Answering):
                     self._give_up(stream, ErrorCode.GOING_AWAY)
 
     def _receive_unknown(self, frame: wire.Unknown) -> None:
+        if frame.type < FIRST_POSITIONED:
+            self._unpositioned += 1
         stream = None if frame.stream is None else self._find(frame.stream)
         if frame.type % 2 == 0:
             return

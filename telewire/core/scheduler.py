@@ -31,9 +31,11 @@ QUANTUM_BYTES: Final = 16 * 1024
 class Scheduler:
     """The queue of control frames and the ring of halves that have data."""
 
-    __slots__ = ("_control_spent", "control", "grants", "ring")
+    __slots__ = ("_control_spent", "control", "grants", "ring", "signs")
 
     def __init__(self) -> None:
+        self.signs: list[bytes] = []
+        """Frames without a position, which concern one transport only: hellos, pings, acknowledgements."""
         self.control: deque[bytes] = deque()
         self.grants: dict[ReceiveHalf, None] = {}
         self.ring: deque[SendHalf | Call] = deque()
@@ -42,12 +44,26 @@ class Scheduler:
     @property
     def idle(self) -> bool:
         """Whether nothing waits that could leave."""
-        return not self.control and not self.grants and not self.ring
+        return not self.control and not self.grants and not self.ring and not self.signs
 
     @property
     def ahead(self) -> bool:
         """Whether something waits that goes ahead of data."""
         return bool(self.control) or bool(self.grants)
+
+    def add_sign(self, encoded: bytes) -> None:
+        """Queue a frame that has no position: it leaves first."""
+        self.signs.append(encoded)
+
+    def take_signs(self, max_bytes: int) -> list[bytes]:
+        """What leaves first: about ``max_bytes`` of it, one frame at least."""
+        signs = self.signs
+        size = count = 0
+        while count < len(signs) and (not count or size < max_bytes):
+            size += len(signs[count])
+            count += 1
+        self.signs = signs[count:]
+        return signs[:count]
 
     def add_control(self, encoded: bytes) -> None:
         """Queue a frame that leaves ahead of data."""
@@ -69,6 +85,7 @@ class Scheduler:
 
     def clear(self) -> None:
         """Drop everything: the conversation is over."""
+        self.signs.clear()
         self.control.clear()
         self.grants.clear()
         for half in self.ring:

@@ -3,9 +3,10 @@
 Theory of operation
 ===================
 
-A conversation is four kinds of small machines side by side, and this file holds every row of each:
+A conversation is five kinds of small machines side by side, and this file holds every row of each:
 
 * the **connection** itself, which opens with a hello and ends with a close;
+* its **link**: whether a session has a transport, and whether a new one goes on with it yet;
 * an **outgoing call**, as its caller sees it, and an **incoming call**, as its answerer sees it;
 * a **half**, one direction of a stream: every stream is made of them, whatever its unit, and its
   sender and its receiver go through the same states.
@@ -27,6 +28,7 @@ __all__ = [
     "CONNECTION",
     "HALF",
     "INCOMING_CALL",
+    "LINK",
     "OUTGOING_CALL",
     "TABLES",
     "ConnectionInput",
@@ -35,6 +37,8 @@ __all__ = [
     "HalfState",
     "IncomingInput",
     "IncomingState",
+    "LinkInput",
+    "LinkState",
     "OutgoingInput",
     "OutgoingState",
     "advance",
@@ -88,6 +92,37 @@ CONNECTION: Final[dict[ConnectionState, dict[ConnectionInput, ConnectionState]]]
         ConnectionInput.PATIENCE_ENDED: ConnectionState.CLOSED,
     },
     ConnectionState.CLOSED: {},
+}
+
+
+class LinkState(TableEnum):
+    """Whether the session has a transport (chapter 7 of the specification)."""
+
+    ATTACHED = "attached"
+    DETACHED = "detached"
+    RESUMING = "resuming"
+
+
+class LinkInput(TableEnum):
+    """What moves a link: a server's session is attached at once, a client's when it was answered."""
+
+    LOST = "lost"
+    RESUME_EMITTED = "resume emitted"
+    RESUMED = "resumed"
+
+
+LINK: Final[dict[LinkState, dict[LinkInput, LinkState]]] = {
+    LinkState.ATTACHED: {
+        LinkInput.LOST: LinkState.DETACHED,
+    },
+    LinkState.DETACHED: {
+        LinkInput.RESUME_EMITTED: LinkState.RESUMING,
+        LinkInput.RESUMED: LinkState.ATTACHED,
+    },
+    LinkState.RESUMING: {
+        LinkInput.LOST: LinkState.DETACHED,
+        LinkInput.RESUMED: LinkState.ATTACHED,
+    },
 }
 
 
@@ -242,6 +277,7 @@ HALF: Final[dict[HalfState, dict[HalfInput, HalfState]]] = {
 
 TABLES: Final[dict[str, dict[Enum, dict[Enum, Enum]]]] = {
     "connection": CONNECTION,  # type: ignore[dict-item]  # the diagrams read all tables alike
+    "link": LINK,  # type: ignore[dict-item]
     "outgoing call": OUTGOING_CALL,  # type: ignore[dict-item]
     "incoming call": INCOMING_CALL,  # type: ignore[dict-item]
     "half": HALF,  # type: ignore[dict-item]

@@ -120,6 +120,8 @@ class Call(Stream):
     deadline: float | None = None
     lifetime: float | None = None
     waiting: Waiting | None = None
+    # Ours: it may go on over another transport.
+    resumable: bool = True
     # Nothing more will come of this call; the answer has arrived, or left. Kept with the state.
     over: bool = False
     answered: bool = False

@@ -25,6 +25,8 @@ from telewire.core.events import (
     HelloReceived,
     ItemReceived,
     ItemsReceived,
+    SessionDetached,
+    SessionResumed,
     StreamEnded,
     StreamFailed,
     StreamReset,
@@ -313,7 +315,7 @@ class Driver:
             self.host.opened()
         elif isinstance(event, ConnectionClosed):
             self._closed(event)
-        elif isinstance(event, GoAwayReceived):
+        elif isinstance(event, (GoAwayReceived, SessionDetached, SessionResumed)):
             return
         else:
             assert_never(event)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from telewire.core.acceptor import Acceptor
 from telewire.core.connection import Connection
 from telewire.core.events import Event
 from telewire.limits import Limits
@@ -27,18 +28,25 @@ class Pair:
         client_limits: what the client accepts.
         server_limits: what the server accepts.
         open: exchange the hellos at once.
+        resume: agree on a session, which survives :meth:`cut` by :meth:`attach`.
     """
 
     def __init__(
-        self, *, client_limits: Limits | None = None, server_limits: Limits | None = None, open: bool = True
+        self,
+        *,
+        client_limits: Limits | None = None,
+        server_limits: Limits | None = None,
+        open: bool = True,
+        resume: bool = False,
     ) -> None:
         self.now = 0.0
-        self.client = Connection("client", limits=client_limits)
+        self.client = Connection("client", limits=client_limits, resume=resume)
         self.server = Connection("server", limits=server_limits, session_id=b"session", token=b"t" * 16)
         self.client_events: list[Event] = []
         self.server_events: list[Event] = []
         self.to_client: list[bytes] = []
         self.to_server: list[bytes] = []
+        self._acceptor = Acceptor()
         if open:
             self.deliver()
             self.take()
@@ -86,6 +94,20 @@ class Pair:
             self.server.handle_timeout(self.now)
             self.deliver()
         raise AssertionError(f"More than {MAX_DEADLINES} deadlines came within {seconds:g} seconds.")
+
+    def attach(self) -> None:
+        """Give both a new transport, after :meth:`cut`; the session goes on when its batches are delivered.
+
+        Raises:
+            AssertionError: the server did not take the session back.
+        """
+        if not self._acceptor:
+            self._acceptor.add(self.server)
+        self.client.attach(self.now)
+        fresh = Connection("server", session_id=b"fresh", token=b"f" * 16, now=self.now)
+        for batch in self.client.data_to_send():
+            assert self._acceptor.receive_data(fresh, batch, self.now) is self.server
+        self._collect()
 
     def cut(self) -> None:
         """Lose the transport and all that is on its way."""

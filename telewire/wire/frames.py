@@ -12,6 +12,7 @@ from enum import IntEnum, IntFlag
 from typing import Final, TypeAlias, final
 
 __all__ = [
+    "FIRST_POSITIONED",
     "KEY_DEADLINE",
     "KEY_IDEMPOTENCY",
     "KEY_LIFETIME",
@@ -47,6 +48,10 @@ __all__ = [
     "Stop",
     "Unknown",
 ]
+
+
+FIRST_POSITIONED: Final = 16
+"""The first type of a frame that has a position (TW-SES-001)."""
 
 
 class FrameType(IntEnum):

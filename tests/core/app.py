@@ -16,6 +16,8 @@ from telewire.core.events import (
     Event,
     ItemReceived,
     ItemsReceived,
+    SessionDetached,
+    SessionResumed,
     StreamEnded,
     StreamFailed,
     StreamReset,
@@ -49,6 +51,7 @@ class App:
         self.waiting: dict[Stream, int] = {}
         self.blocked: set[Stream] = set()
         self.functions = 0
+        self.detached = False
 
     # --- events ----------------------------------------------------------------------------------
 
@@ -57,6 +60,8 @@ class App:
         for event in events:
             if isinstance(event, (CallReceived, CallStopped, CallResolved, CallRejected, CallOver)):
                 self._take_call(event)
+            elif isinstance(event, (SessionDetached, SessionResumed)):
+                self.detached = isinstance(event, SessionDetached)
             elif isinstance(event, ConnectionClosed):
                 raise AssertionError(f"an honest pair was closed: {event}")
             else:

@@ -51,7 +51,7 @@ def test_the_server_speaks_first() -> None:
     connection = server(limits)
     [frame] = sent(connection)
     assert isinstance(frame, f.Hello)
-    assert (frame.version_min, frame.version_max, frame.features) == (1, 1, ())
+    assert (frame.version_min, frame.version_max, frame.features) == (1, 1, (1,))
     assert (frame.session, frame.token) == (b"s", b"t")
     assert frame.limits == {number: getattr(limits, name) for number, name in ADVERTISED.items()}
     assert sent(Connection("client")) == []

@@ -13,6 +13,7 @@ from telewire.core.states import (
     CONNECTION,
     HALF,
     INCOMING_CALL,
+    LINK,
     OUTGOING_CALL,
     TABLES,
     ConnectionInput,
@@ -21,6 +22,8 @@ from telewire.core.states import (
     HalfState,
     IncomingInput,
     IncomingState,
+    LinkInput,
+    LinkState,
     OutgoingInput,
     OutgoingState,
     advance,
@@ -38,6 +41,11 @@ EXPECTED = {
               transport lost -> closed
         closing: close emitted -> closed; transport lost -> closed; patience ended -> closed
         closed:
+    """,
+    "link": """
+        attached: lost -> detached
+        detached: resume emitted -> resuming; resumed -> attached
+        resuming: lost -> detached; resumed -> attached
     """,
     "outgoing call": """
         queued: emitted -> sent; cancelled -> over; lost -> over
@@ -81,7 +89,7 @@ def rows(text: str) -> dict[tuple[str, str], str]:
 
 def test_all_tables_are_listed() -> None:
     assert list(TABLES) == list(EXPECTED)
-    assert list(TABLES.values()) == [CONNECTION, OUTGOING_CALL, INCOMING_CALL, HALF]
+    assert list(TABLES.values()) == [CONNECTION, LINK, OUTGOING_CALL, INCOMING_CALL, HALF]
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -118,6 +126,13 @@ def test_connection(state: ConnectionState, signal: ConnectionInput) -> None:
     connection = Connection("client")
     connection.state = state
     drive(CONNECTION, state, signal, lambda: connection._move(signal), lambda: connection.state)
+
+
+@pytest.mark.parametrize(("state", "signal"), pairs(LinkState, LinkInput))
+def test_link(state: LinkState, signal: LinkInput) -> None:
+    connection = Connection("client")
+    connection.link = state
+    drive(LINK, state, signal, lambda: connection._move_link(signal), lambda: connection.link)
 
 
 @pytest.mark.parametrize(("state", "signal"), pairs(OutgoingState, OutgoingInput))

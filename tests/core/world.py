@@ -41,8 +41,8 @@ def draining(stream: Stream, released: set[int | None]) -> bool:
 class World:
     """Two applications at random over a pair with small limits."""
 
-    def __init__(self, choose: random.Random) -> None:
-        self.pair = Pair(client_limits=SMALL, server_limits=SMALL)
+    def __init__(self, choose: random.Random, limits: Limits = SMALL, resume: bool = False) -> None:
+        self.pair = Pair(client_limits=limits, server_limits=limits, resume=resume)
         self.apps = tuple(
             App(connection, lambda below: choose.randrange(below) if below else 0)
             for connection in (self.pair.client, self.pair.server)
@@ -59,6 +59,15 @@ class World:
         for each in queue[:count]:
             receiver.receive_data(each, self.pair.now)
         del queue[:count]
+        self.collect()
+
+    def lose_transport(self) -> None:
+        """Cut the link; one batch may be on its way in either direction. Then go on over another."""
+        self.pair.pull(1500)
+        self.move(True, len(self.pair.to_server) // 2)
+        self.move(False, len(self.pair.to_client) // 2)
+        self.pair.cut()
+        self.pair.attach()
         self.collect()
 
     def check_credit(self) -> None:

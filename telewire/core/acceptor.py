@@ -1,0 +1,91 @@
+"""Acceptor: which conversation a server's new transport belongs to; pure, as the machine is.
+
+A server answers each new transport with a :class:`~telewire.Connection` of its own and gives every
+batch to :meth:`Acceptor.receive_data` until that has returned the connection to go on with: the same
+one, or the session that the client came back to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import final
+
+from telewire.core.connection import Connection
+from telewire.core.states import ConnectionState
+from telewire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+from telewire.wire.codec import decode_batch
+from telewire.wire.frames import Resume
+
+__all__ = ["Acceptor"]
+
+
+@final
+class Acceptor:
+    """The sessions of one server that a transport may come back to (TW-SES-034 to 036).
+
+    Keep a session in it from its HelloReceived, with :meth:`add`, until its ConnectionClosed.
+    """
+
+    def __init__(self) -> None:
+        self._sessions: dict[bytes, tuple[Connection, Hashable]] = {}
+
+    def __len__(self) -> int:
+        """How many sessions there are."""
+        return len(self._sessions)
+
+    def add(self, connection: Connection, principal: Hashable = None) -> None:
+        """Keep a session; ``principal`` is whom the request that began it came from, if that is known.
+
+        Raises:
+            LocalProtocolError: it has no name, or one that another session has.
+        """
+        name = connection.session_id
+        if name is None or not connection.resumable:
+            raise LocalProtocolError(f"{connection!r} cannot be resumed: its hellos agreed on no session.")
+        if name in self._sessions:
+            raise LocalProtocolError("Two sessions have the same session_id; take random bytes for each.")
+        self._sessions[name] = connection, principal
+
+    def discard(self, connection: Connection) -> None:
+        """Forget a session that is over; one that is not known does no harm."""
+        name = connection.session_id
+        if name is not None and self._sessions.get(name, (None, None))[0] is connection:
+            del self._sessions[name]
+
+    def receive_data(
+        self, connection: Connection, batch: bytes, now: float, principal: Hashable = None
+    ) -> Connection:
+        """Take a batch of a transport whose ``connection`` has not opened yet.
+
+        Returns the connection that the transport belongs to from now on. If it is another one, the
+        first is to be dropped without a word, and what is left of the other's old transport, too.
+        """
+        resume = self._resume_of(connection, batch)
+        session, owner = self._sessions.get(resume.session, (None, None)) if resume else (None, None)
+        if resume is None or session is None or not session.matches(resume.token):
+            # A resume of a session that is not here is refused by the new connection itself.
+            connection.receive_data(batch, now)
+        elif owner != principal:
+            self._refuse(connection, session)
+        elif session.resume(resume.attempt, resume.received, now):
+            return session
+        else:
+            connection.close(ErrorCode.INVALID_STATE, "An attempt to resume came after a later one.")
+        return connection
+
+    def _resume_of(self, connection: Connection, batch: bytes) -> Resume | None:
+        """The first frame, if that asks for a session."""
+        if connection.state is not ConnectionState.OPENING:
+            return None
+        try:
+            frames = decode_batch(batch, connection.limits)
+        except RemoteProtocolError:
+            return None
+        first = frames[0] if frames else None
+        return first if isinstance(first, Resume) else None
+
+    def _refuse(self, connection: Connection, session: Connection) -> None:
+        """Somebody else has the token: nobody may go on with it."""
+        text = "The session belongs to somebody else."
+        session.close(ErrorCode.SESSION_LOST, text)
+        connection.close(ErrorCode.SESSION_LOST, text)

@@ -1,0 +1,161 @@
+"""I1: cut anywhere, and the application is told the same, once."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from telewire.core.connection import Connection
+from telewire.core.events import (
+    CallReceived,
+    CallResolved,
+    ChunkReceived,
+    ItemReceived,
+    ItemsReceived,
+    SessionDetached,
+    SessionResumed,
+    StreamEnded,
+    StreamFailed,
+)
+from telewire.core.states import HalfState
+from telewire.core.streams import Stream
+from telewire.testing.pair import Pair
+from tests.core.dialogue import K
+from tests.core.world import ACTIONS, SMALL, World
+
+
+class Script:
+    """A dialogue of all kinds of streams; what each side was told, stream by stream."""
+
+    def __init__(self, lose_after: int | None) -> None:
+        self.pair = Pair(client_limits=SMALL, server_limits=SMALL, resume=True)
+        self.lose_after = lose_after
+        self.delivered = 0
+        self.told: dict[str, list[bytes]] = {}
+        self.sending: list[tuple[Connection, Stream, int]] = []
+
+    def run(self) -> dict[str, list[bytes]]:
+        kinds = [(K.ITEMS, None), (K.BYTES, None), (K.PROMISE, None), (K.CHANNEL, 1), (K.FUNCTION, 2)]
+        call = self.pair.client.call("everything", bytes(3000), kinds[:2])
+        self.sending += [(self.pair.client, stream, 12) for stream in call.declared]
+        for _ in range(400):
+            self.carry()
+            self.react(kinds)
+            self.send()
+        settled = [connection for connection in (self.pair.client, self.pair.server) if connection._ours]
+        assert not settled
+        return self.told
+
+    def carry(self) -> None:
+        """Deliver one batch of one frame each way; at the given one, lose it and the transport."""
+        pair = self.pair
+        pair.pull(1)
+        for queue, receiver in ((pair.to_server, pair.server), (pair.to_client, pair.client)):
+            if queue and self.delivered == self.lose_after:
+                self.delivered += 1
+                pair.cut()
+                pair.attach()
+                return
+            if queue:
+                self.delivered += 1
+                receiver.receive_data(queue.pop(0), pair.now)
+        pair.now += 0.01
+        pair.client.handle_timeout(pair.now)
+        pair.server.handle_timeout(pair.now)
+
+    def react(self, kinds: Sequence[tuple[K, int | None]]) -> None:
+        pair = self.pair
+        for connection, name, events in zip(
+            (pair.client, pair.server), ("client", "server"), pair.take(), strict=True
+        ):
+            for event in events:
+                stream = getattr(event, "stream", None) or getattr(event, "call", None)
+                notes = self.told.setdefault(f"{name} {getattr(stream, 'name', '')}", [])
+                if isinstance(event, CallReceived):
+                    notes.append(b"called" + event.payload)
+                    if event.target == "everything":
+                        streams = connection.resolve(event.call, b"answer", kinds)
+                        self.sending += [(connection, each, 12) for each in streams[:2] + streams[3:4]]
+                        connection.resolve(streams[2], b"settled")
+                    else:
+                        connection.resolve(event.call, b"called back")
+                    connection.finish(event.call)
+                elif isinstance(event, CallResolved):
+                    notes.append(b"resolved" + event.payload)
+                    for each in event.declared:
+                        if each.kind is K.FUNCTION:
+                            connection.call(each, b"back")
+                            connection.stop(each)
+                        elif each.kind is K.CHANNEL:
+                            connection.end(each)
+                elif isinstance(event, (ItemsReceived, ItemReceived, ChunkReceived)):
+                    notes.append(event.payload)
+                    count = getattr(event, "count", 1)
+                    connection.consumed(
+                        event.stream, len(event.payload) if isinstance(event, ChunkReceived) else count
+                    )
+                elif isinstance(event, (StreamEnded, StreamFailed)):
+                    notes.append(b"ended" + event.payload)
+                    send = event.stream.send
+                    if send is not None and send.state is HalfState.OPEN:
+                        connection.end(event.stream)
+                elif not isinstance(event, (SessionDetached, SessionResumed)):
+                    notes.append(type(event).__name__.encode())
+
+    def send(self) -> None:
+        for index, (connection, stream, left) in enumerate(self.sending):
+            if stream.retired or not connection.writable(stream):
+                continue
+            if left == 0:
+                connection.end(stream)
+            elif stream.kind is K.BYTES:
+                connection.send_chunk(stream, bytes([left]) * 700)
+            elif stream.kind is K.CHANNEL:
+                connection.send_message(stream, bytes([left]) * (20 if left % 3 else 1500))
+            else:
+                connection.send_item(stream, bytes([left]) * (20 if left % 3 else 1500))
+            self.sending[index] = (connection, stream, left - 1)
+        self.sending = [each for each in self.sending if each[2] >= 0]
+
+
+def flat(told: dict[str, list[bytes]]) -> dict[str, bytes]:
+    """How items were put together is no difference."""
+    return {name: b"".join(notes) for name, notes in told.items() if notes}
+
+
+def test_i1_cut_anywhere_the_application_is_told_the_same() -> None:
+    whole = Script(None)
+    expected = flat(whole.run())
+    assert whole.delivered > 100
+    assert len(expected) > 10
+    for lose_after in range(whole.delivered):
+        script = Script(lose_after)
+        assert flat(script.run()) == expected, lose_after
+        assert script.delivered > lose_after
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_i1_any_tree_with_any_cuts(seed: int) -> None:
+    choose = random.Random(seed)
+    world = World(choose, replace(SMALL, replay_bytes=choose.choice([8192, 1 << 20])), resume=True)
+    for _ in range(300):
+        app = choose.choice(world.apps)
+        getattr(app, choose.choice(ACTIONS))()
+        world.collect()
+        match choose.randrange(10):
+            case 0:
+                world.pair.pull(choose.choice([1, 1500, 65536]))
+                world.collect()
+            case 1 | 2:
+                world.move(choose.random() < 0.5, choose.randrange(1, 4))
+            case 3:
+                world.pair.advance(choose.random())
+                world.check_agreement()
+            case 4:
+                world.lose_transport()
+        world.check_credit()
+    world.check_agreement()
+    world.wind_up()
