@@ -16,18 +16,17 @@ from __future__ import annotations
 from typing import Final, Literal, final
 
 from telewire.core.checks import Declare
-from telewire.core.commands import Commands
+from telewire.core.ending import Ending
 from telewire.core.events import ConnectionClosed, Event, HelloReceived
+from telewire.core.exchange import without_credit
 from telewire.core.halves import Outgoing, SendHalf
 from telewire.core.ids import LAST
 from telewire.core.negotiation import VERSION, make_hello, read_hello, too_small
 from telewire.core.states import (
-    CONNECTION,
     ConnectionInput,
     ConnectionState,
     OutgoingInput,
     OutgoingState,
-    advance,
 )
 from telewire.core.streams import Call
 from telewire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
@@ -43,21 +42,24 @@ _EMITTED: Final = OutgoingInput.EMITTED
 
 BATCH_HEAD_BYTES: Final = 9
 IDENTITY_BYTES: Final = 64
-TEXT_CHARACTERS: Final = 200
 
 
 @final
-class Connection(Commands):
+class Connection(Ending):
     """One conversation, as ``"client"`` or ``"server"``.
 
     Both sides are equal once the hellos have crossed: either may call the other.
 
     Args:
-        side: a server speaks first, so only it has the next two.
+        side: a server speaks first, so only it has a session.
         limits: what we accept; advertised to the peer where it must know.
         session_id: names the session; random bytes of yours, never reused.
         token: proves that a later transport belongs to it; at least 16 random bytes of yours.
         now: the time at which the transport came up.
+        exchange: the conversation is one call of the client's, which it may make at once, over one HTTP
+            request (TW-SES-070). Then the application obeys ``readable``, ends the request where
+            ``said_all`` is true, and says with :meth:`receive_end` that the request has ended.
+        peer_limits: of an exchange's client: what the server stated in an earlier one.
 
     Raises:
         LocalProtocolError: the limits leave no room for a payload, or a session was named wrongly.
@@ -71,21 +73,22 @@ class Connection(Commands):
         session_id: bytes | None = None,
         token: bytes | None = None,
         now: float = 0.0,
+        exchange: bool = False,
+        peer_limits: Limits | None = None,
     ) -> None:
-        super().__init__(limits or Limits())
-        self._check_own(side, session_id, token)
-        self.side = side
-        self._now = self._heard = self._born = now
-        self._closing_until = now
+        own = limits or Limits()
+        super().__init__(without_credit(own) if exchange else own, side, exchange)
+        self._check_own(own, session_id, token)
+        self._now = self._heard = self._born = self._beat = now
         self._ping_number = 0
         self._ping_open = False
         self._eof = False
-        self._close = wire.Close(ErrorCode.NONE)
-        self._close_left = False
-        self._error: RemoteProtocolError | None = None
         self._hello = encode_frame(make_hello(self.limits, session_id, token))
-        if side == "server":
+        if side == "server" or exchange:
             self._scheduler.add_control(self._hello)
+        if exchange:
+            self.peer_limits = without_credit(peer_limits or Limits())
+            self._scheduler.one_payload = True
 
     # --- inputs ----------------------------------------------------------------------------------
 
@@ -102,7 +105,7 @@ class Connection(Commands):
             raise LocalProtocolError("receive_data() was called after receive_eof(); attach a new transport.")
         self._now = self._heard = now
         self._ping_open = False
-        if self.state is not _OPEN and self.state is not ConnectionState.OPENING:
+        if self._peer_closed or (self.state is not _OPEN and self.state is not ConnectionState.OPENING):
             return
         try:
             for frame in decode_batch(batch, self.limits):
@@ -123,14 +126,24 @@ class Connection(Commands):
         self._now = now
         self._eof = self._close_left = True
         closing = self.state is ConnectionState.CLOSING
-        if not self._move(ConnectionInput.TRANSPORT_LOST):
+        if self._peer_closed or not self._move(ConnectionInput.TRANSPORT_LOST):
             return
         if closing:
             self._finish_close()
         else:
-            self._settle_all(ErrorCode.SESSION_LOST)
+            cancelled = self.exchange and self.side == "server"
+            self._settle_all(ErrorCode.CANCELLED if cancelled else ErrorCode.SESSION_LOST)
             self._events.append(
                 ConnectionClosed(ErrorCode.SESSION_LOST, "The transport is gone.", by_peer=True)
+            )
+
+    def receive_end(self, now: float) -> None:
+        """Learn, as an exchange's server, that the request has ended; the transport goes on."""
+        self._now = now
+        self.heard_all = True
+        if self.state in (ConnectionState.OPENING, ConnectionState.OPEN) and self._is_missing():
+            self._violated(
+                RemoteProtocolError("The request ended before what it had begun.", ErrorCode.INVALID_STATE)
             )
 
     def handle_timeout(self, now: float) -> None:
@@ -145,7 +158,9 @@ class Connection(Commands):
         if self.state is ConnectionState.CLOSING and now >= self._closing_until:
             self._move(ConnectionInput.PATIENCE_ENDED)
             self._finish_close()
-        if self.state is not ConnectionState.OPEN:
+        if self.state is not ConnectionState.OPEN and not (
+            self.exchange and self.state is ConnectionState.OPENING
+        ):
             return
         try:
             for timer in self._timers.due(now):
@@ -153,7 +168,9 @@ class Connection(Commands):
         except RemoteProtocolError as error:
             self._violated(error)
             return
-        if now >= self._heard + self.limits.dead_seconds:
+        if self.exchange:
+            self._exchange_due(now)
+        elif now >= self._heard + self.limits.dead_seconds:
             self._violated(
                 RemoteProtocolError(
                     f"The peer was silent for {self.limits.dead_seconds:g} seconds.", ErrorCode.IDLE_TIMEOUT
@@ -161,8 +178,7 @@ class Connection(Commands):
             )
         elif now >= self._heard + self.limits.idle_seconds and not self._ping_open:
             self._ping_open = True
-            self._ping_number += 1
-            self._scheduler.add_control(encode_frame(wire.Ping(self._ping_number)))
+            self._ping()
 
     # --- outputs ---------------------------------------------------------------------------------
 
@@ -176,6 +192,10 @@ class Connection(Commands):
         if self.state is ConnectionState.CLOSED:
             return self._last_words()
         scheduler = self._scheduler
+        if self.said_all:
+            # TW-SES-075: what there still is, the server is not told.
+            scheduler.clear()
+            return []
         frames: list[bytes] = []
         size = 0
         while not frames or size < max_bytes:
@@ -202,21 +222,18 @@ class Connection(Commands):
             self._move(ConnectionInput.CLOSE_EMITTED)
             self._finish_close()
             batches += self._last_words()
+        if self.exchange and self.side == "client":
+            self.said_all = self._has_said_all()
         return batches
-
-    def _last_words(self) -> list[bytes]:
-        """The close, once, where this side closes."""
-        if self._close_left:
-            return []
-        self._close_left = True
-        return [encode_batch([encode_frame(self._close)])]
 
     def next_timeout(self) -> float | None:
         """When to call :meth:`handle_timeout`, on the clock that ``now`` comes from."""
-        if self.state is ConnectionState.OPENING:
-            return self._born + self.limits.hello_seconds
         if self.state is ConnectionState.CLOSING:
             return self._closing_until
+        if self.exchange:
+            return self._exchange_timeout()
+        if self.state is ConnectionState.OPENING:
+            return self._born + self.limits.hello_seconds
         if self.state is not ConnectionState.OPEN:
             return None
         silence = self.limits.dead_seconds if self._ping_open else self.limits.idle_seconds
@@ -235,40 +252,60 @@ class Connection(Commands):
         """Whether :meth:`events_received` would return any."""
         return bool(self._events)
 
-    def close(self, code: int = ErrorCode.NONE, text: str = "") -> None:
-        """Close the conversation: everything open ends here, and the close leaves last.
-
-        What is queued and has its credit leaves before it, within ``cleanup_seconds``. Closing
-        twice does nothing.
-
-        Raises:
-            LocalProtocolError: the code or the text is not allowed.
-        """
-        self._check_ending(code, text)
-        if self._move(ConnectionInput.CLOSE_COMMANDED):
-            self._close = wire.Close(code, text)
-            self._closing_until = self._now + self.limits.cleanup_seconds
-
     # --- inside ----------------------------------------------------------------------------------
 
-    def _move(self, signal: ConnectionInput) -> bool:
-        state = advance(CONNECTION, self.state, signal)
-        if state is None:
-            return False
-        self.state = state
-        return True
+    def _ping(self) -> None:
+        self._ping_number += 1
+        self._scheduler.add_control(encode_frame(wire.Ping(self._ping_number)))
 
-    def _check_own(self, side: str, session_id: bytes | None, token: bytes | None) -> None:
-        """What the application may not choose (TW-NEG-011, TW-LIM-003, TW-STR-045)."""
-        if side == "client" and (session_id is not None or token is not None):
+    def _exchange_due(self, now: float) -> None:
+        """Take the peer for dead where it should be heard and is not; be heard ourselves (TW-SES-079)."""
+        if self._listens() and now >= self._heard + self.limits.dead_seconds:
+            if self.readable:
+                self._violated(
+                    RemoteProtocolError(
+                        f"The peer was silent for {self.limits.dead_seconds:g} seconds.",
+                        ErrorCode.IDLE_TIMEOUT,
+                    )
+                )
+                return
+            self._heard = now
+        if self._speaks() and now >= self._beat + self.limits.idle_seconds:
+            self._beat = now
+            if not self._scheduler.ahead:
+                self._ping()
+
+    def _exchange_timeout(self) -> float | None:
+        """The next timeout of an exchange that is not closing."""
+        if self.state is ConnectionState.CLOSED:
+            return None
+        due = [self._timers.next()]
+        if self.state is ConnectionState.OPENING:
+            due.append(self._born + self.limits.hello_seconds)
+        elif self._listens():
+            due.append(self._heard + self.limits.dead_seconds)
+        if self._speaks():
+            due.append(self._beat + self.limits.idle_seconds)
+        return min((when for when in due if when is not None), default=None)
+
+    def _listens(self) -> bool:
+        return self.state is _OPEN and not self.heard_all and not self._peer_closed
+
+    def _speaks(self) -> bool:
+        return not self.said_all
+
+    def _check_own(self, limits: Limits, session_id: bytes | None, token: bytes | None) -> None:
+        """What the application may not choose (TW-NEG-011, TW-LIM-003, TW-STR-045, TW-SES-070)."""
+        if (self.side == "client" or self.exchange) and (session_id is not None or token is not None):
             raise LocalProtocolError(
-                "A client has no session_id or token of its own; the server's hello gives them."
+                "A client, and an exchange, has no session_id or token; the hello of a server's session "
+                "gives them."
             )
         if (session_id is None) is not (token is None):
             raise LocalProtocolError("A server names both session_id and token, or neither.")
         if len(session_id or b"") > IDENTITY_BYTES or len(token or b"") > IDENTITY_BYTES:
             raise LocalProtocolError(f"session_id and token have at most {IDENTITY_BYTES} bytes.")
-        problem = too_small(self.limits)
+        problem = too_small(limits)
         if problem is not None:
             raise LocalProtocolError(f"These limits leave no room: {problem}")
         if self.limits.message_bytes > self.limits.session_budget // 2:
@@ -279,39 +316,25 @@ class Connection(Commands):
 
     def _receive_handshake(self, frame: wire.Frame) -> bool:
         """A close, or what comes before the conversation is open; false where nothing may follow."""
+        if self.state is not _OPEN and self.state is not ConnectionState.OPENING:
+            # A frame before this one has ended an exchange.
+            return False
         if isinstance(frame, wire.Close):
-            self._move(ConnectionInput.CLOSE_RECEIVED)
-            self._close_left = True
-            self._settle_all(frame.code)
-            self._events.append(ConnectionClosed(frame.code, frame.text, by_peer=True))
+            self._receive_close(frame)
             return False
         if not isinstance(frame, wire.Hello):
             raise RemoteProtocolError(
                 f"The conversation began with {type(frame).__name__} and not with a hello.",
                 ErrorCode.INVALID_STATE,
             )
-        self.peer_limits = read_hello(frame, self.side == "server")
+        limits = read_hello(frame, self.side == "server")
+        self.peer_limits = without_credit(limits) if self.exchange else limits
         self._check_extensions(frame.extensions, "HELLO")
         self._move(ConnectionInput.HELLO_RECEIVED)
-        if self.side == "client":
+        if self.side == "client" and not self.exchange:
             self._scheduler.add_control(self._hello)
         self._events.append(HelloReceived(VERSION, frozenset(), self.peer_limits, frame.session))
         return True
-
-    def _violated(self, error: RemoteProtocolError) -> None:
-        """Turn a broken rule into a close: the one place where that is done."""
-        self._move(ConnectionInput.VIOLATED)
-        self._error = error
-        text = str(error).encode("ascii", "backslashreplace").decode()
-        self._close = wire.Close(error.code, text[: min(TEXT_CHARACTERS, self.peer_limits.reason_bytes)])
-        self._closing_until = self._now + self.limits.cleanup_seconds
-        self._settle_all(error.code)
-
-    def _finish_close(self) -> None:
-        self._settle_all(self._close.code)
-        self._events.append(
-            ConnectionClosed(self._close.code, self._close.text, by_peer=False, error=self._error)
-        )
 
     def _emitted(self, half: SendHalf, done: Outgoing | None) -> None:
         """Follow up on a data frame of a half that has just left."""

@@ -31,13 +31,15 @@ QUANTUM_BYTES: Final = 16 * 1024
 class Scheduler:
     """The queue of control frames and the ring of halves that have data."""
 
-    __slots__ = ("_control_spent", "control", "grants", "ring")
+    __slots__ = ("_control_spent", "control", "grants", "one_payload", "ring")
 
     def __init__(self) -> None:
         self.control: deque[bytes] = deque()
         self.grants: dict[ReceiveHalf, None] = {}
         self.ring: deque[SendHalf | Call] = deque()
         self._control_spent = 0
+        self.one_payload = False
+        """Whether a payload that has begun is finished before another one begins (TW-SES-074)."""
 
     @property
     def idle(self) -> bool:
@@ -103,7 +105,7 @@ class Scheduler:
                 if lone is None:
                     continue
                 return half, lone, None
-            if half.deficit <= 0:
+            if half.deficit <= 0 and not (self.one_payload and half.begun):
                 half.deficit += QUANTUM_BYTES
                 if half.deficit <= 0:
                     ring.rotate(-1)
@@ -116,7 +118,7 @@ class Scheduler:
             half.deficit -= len(encoded)
             if not half.outbox:
                 self._leave(half)
-            elif half.deficit <= 0:
+            elif half.deficit <= 0 and not (self.one_payload and half.begun):
                 ring.rotate(-1)
             return half, encoded, done
         return None
