@@ -230,6 +230,8 @@ class TransportUnsuitable(TelewireError):
         super().__init__(needed, message)
         self.needed = needed
         self.message = message
+        # The connection here that could not carry it, where it was this side that refused.
+        self.refused_by: object = None
 
     def __str__(self) -> str:
         what = self.message or "This transport cannot carry the call."

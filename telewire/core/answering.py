@@ -45,6 +45,8 @@ class Answering(Calling):
         if isinstance(target, Stream) and target.kind is not Kind.CHANNEL and not self._exported(target):
             raise RemoteProtocolError(f"Stream {target.name} cannot be called.", ErrorCode.INVALID_STATE)
         call = Call(False, "" if target is None else target, frame.stream)
+        if self.exchange:
+            self._check_single(call)
         code = self._refusal(frame, target)
         if code is not None:
             self._accept_streams(frame.declarations, None)

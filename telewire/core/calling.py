@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final, NoReturn
 
 from telewire.core.events import CallRejected, CallResolved, StreamReset, StreamStopped
+from telewire.core.exchange import UNLIMITED, Exchange
 from telewire.core.halves import MORE, ReceiveHalf
-from telewire.core.life import CREDITED, Life
+from telewire.core.life import CREDITED
 from telewire.core.states import HalfInput, OutgoingInput, OutgoingState
 from telewire.core.streams import Call, Stream
 from telewire.errors import ErrorCode, RemoteProtocolError
@@ -16,12 +17,11 @@ from telewire.wire.frames import End, Extensions, Kind
 
 __all__ = ["Calling"]
 
-UNLIMITED: Final = (1 << 53) - 1
 _SENT: Final = OutgoingState.SENT
 _RESULT_RECEIVED: Final = OutgoingInput.RESULT_RECEIVED
 
 
-class Calling(Life):
+class Calling(Exchange):
     """What becomes of our calls, and of the streams that payloads introduce."""
 
     @staticmethod
@@ -48,6 +48,8 @@ class Calling(Life):
                 self._misnumbered(declaration.stream)
             stream = Stream(declaration.kind, False, call, declaration.number, declaration.stream)
             streams.append(stream)
+            if self.exchange:
+                self._check_carried(declaration.kind)
             if call is None:
                 self._turn_away(stream, ErrorCode.NONE)
             elif self._full(stream):
@@ -57,6 +59,8 @@ class Calling(Life):
                 self._theirs[declaration.stream] = stream
                 self._count(stream, 1)
                 call.owned[stream] = None
+                if self.exchange and stream.kind in CREDITED:
+                    self._inlet = stream.receive
         return tuple(streams)
 
     def _full(self, stream: Stream) -> bool:
@@ -150,6 +154,9 @@ class Calling(Life):
         frame: wire.End | wire.Error | wire.Fragment,
     ) -> None:
         """A frame of the answer of a call that was settled here: only that it ends matters."""
+        if call.over:
+            # In an exchange it is over at once, and the transport with it.
+            return
         if not frame.flags & wire.Flag.MORE:
             self._accept_streams(frame.declarations, None)
             call.move_outgoing(OutgoingInput.RESULT_RECEIVED)
@@ -198,11 +205,16 @@ class Calling(Life):
 
     def _settle(self, call: Call, code: int) -> None:
         """Answer a call of ours ourselves, ahead of the peer, and stop it there (TW-ERR-021)."""
+        if self.exchange:
+            self._note_stop(call)
         if call.outgoing is OutgoingState.QUEUED:
             self._give_up(call, code)
             return
         if call.outgoing is OutgoingState.ANSWERED:
             self._close_own_call(call, code, b"")
+            return
+        if self.exchange:
+            self._give_up_emitted(call, code, code, b"")
             return
         if call.outgoing is OutgoingState.SENT:
             call.move_outgoing(OutgoingInput.CANCELLED)

@@ -6,6 +6,7 @@ has changed nothing (TW-ERR-013, TW-LIM-002).
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, TypeAlias
@@ -115,6 +116,8 @@ class Checks(Receiving):
                     f"{kind.name.lower()} with number {number} cannot be declared: functions and channels "
                     "have a number, the other kinds have none, and calls are not declared."
                 )
+        if self.exchange:
+            self._check_suitable([kind for kind, _ in declare])
         if len(declare) > limits.references:
             raise ResourceExhausted(
                 f"{len(declare)} streams in one value are more than the {limits.references} that the peer "
@@ -129,6 +132,10 @@ class Checks(Receiving):
                 f"{self._declared[0]} streams are open, {self._declared[1]} of them with items, bytes or "
                 f"messages; {len(declare)} more pass the peer's limit. End some first."
             )
+
+    @abstractmethod
+    def _check_first_call(self) -> None:
+        """Whether the one call of an exchange may be made."""
 
     def _check_farewell(self, code: int, payload: bytes) -> None:
         self._check_code(code, 0)

@@ -10,7 +10,7 @@ from typing import Final
 
 from telewire.core.checks import HALF_OPEN, Checks, Declare
 from telewire.core.halves import FRAME_BYTES, Outgoing, SendHalf
-from telewire.core.life import CallTimer
+from telewire.core.life import CREDITED, CallTimer
 from telewire.core.states import (
     ConnectionState,
     HalfInput,
@@ -101,8 +101,11 @@ class Commands(Checks):
             LocalProtocolError: the conversation is not open, the peer goes away (code GOING_AWAY), or
                 ``target`` cannot be called.
             ResourceExhausted: too many calls wait, or the payload or its streams pass a limit.
+            TransportUnsuitable: this is an exchange, and cannot carry it.
         """
-        if self.state is not _OPEN:
+        if self.exchange:
+            self._check_first_call()
+        elif self.state is not _OPEN:
             self._need_open("call()")
         name_bytes = self._check_target(target)
         if self._outgoing_calls >= self.peer_limits.open_calls and (
@@ -127,6 +130,8 @@ class Commands(Checks):
         if now is not None:
             self._now = now
         call = Call(True, target)
+        if self.exchange:
+            self._single = call
         if declare:
             call.declared = self._declare(declare, call)
         if metadata:
@@ -244,6 +249,8 @@ class Commands(Checks):
             LocalProtocolError: we do not receive on it, or the code or reason is not allowed.
         """
         self._check_farewell(code, payload)
+        if self.exchange:
+            self._note_stop(stream)
         if isinstance(stream, Call):
             self._stop_own_call(stream, code, payload)
             return
@@ -313,6 +320,8 @@ class Commands(Checks):
     def _declare(self, declare: Sequence[Declare], owner: Call | None) -> tuple[Stream, ...]:
         """Make the handles of streams that a queued payload will introduce."""
         assert owner is not None, "what can send has an owner"
+        if self.exchange:
+            self._carries += sum(kind in CREDITED for kind, _ in declare)
         streams = tuple([Stream(kind, True, owner, function) for kind, function in declare])
         for stream in streams:
             self._make_halves(stream)
@@ -417,6 +426,8 @@ class Commands(Checks):
             self._over(call, code, payload)
         elif call.outgoing is OutgoingState.ANSWERED:
             self._close_own_call(call, code, payload)
+        elif self.exchange and not call.over:
+            self._give_up_emitted(call, ErrorCode.OUTCOME_UNKNOWN, code, payload)
         elif call.move_outgoing(OutgoingInput.CANCELLED):
             call.why = (code, payload)
             self._drop_queued(call)

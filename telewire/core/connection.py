@@ -13,24 +13,21 @@ It reads no clock, rolls no dice, awaits nothing and logs nothing.
 
 from __future__ import annotations
 
-from hmac import compare_digest
 from typing import Final, Literal, final
 
 from telewire.core.checks import Declare
-from telewire.core.commands import Commands
-from telewire.core.events import ConnectionClosed, Event, HelloReceived, SessionDetached, SessionResumed
+from telewire.core.events import ConnectionClosed, Event, HelloReceived
+from telewire.core.exchange import without_credit
 from telewire.core.halves import Outgoing, SendHalf
 from telewire.core.ids import LAST
 from telewire.core.negotiation import RESUME, VERSION, make_hello, read_hello, too_small
+from telewire.core.resuming import Resuming
 from telewire.core.states import (
-    CONNECTION,
     ConnectionInput,
     ConnectionState,
-    LinkInput,
     LinkState,
     OutgoingInput,
     OutgoingState,
-    advance,
 )
 from telewire.core.streams import Call
 from telewire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
@@ -47,23 +44,26 @@ _EMITTED: Final = OutgoingInput.EMITTED
 
 BATCH_HEAD_BYTES: Final = 9
 IDENTITY_BYTES: Final = 64
-TEXT_CHARACTERS: Final = 200
 
 
 @final
-class Connection(Commands):
+class Connection(Resuming):
     """One conversation, as ``"client"`` or ``"server"``.
 
     Both sides are equal once the hellos have crossed: either may call the other.
 
     Args:
-        side: a server speaks first, so only it has the next two.
+        side: a server speaks first, so only it has a session.
         limits: what we accept; advertised to the peer where it must know.
         session_id: names the session; random bytes of yours, never reused.
         token: proves that a later transport belongs to it; at least 16 random bytes of yours.
         resume: offer to go on over another transport when this one is lost; a server must name its
             session for that.
         now: the time at which the transport came up.
+        exchange: the conversation is one call of the client's, which it may make at once, over one HTTP
+            request (TW-SES-070). Then the application obeys ``readable``, ends the request where
+            ``said_all`` is true, and says with :meth:`receive_end` that the request has ended.
+        peer_limits: of an exchange's client: what the server stated in an earlier one.
 
     Raises:
         LocalProtocolError: the limits leave no room for a payload, or a session was named wrongly.
@@ -78,26 +78,23 @@ class Connection(Commands):
         token: bytes | None = None,
         resume: bool = True,
         now: float = 0.0,
+        exchange: bool = False,
+        peer_limits: Limits | None = None,
     ) -> None:
-        super().__init__(limits or Limits())
-        self._check_own(side, session_id, token)
-        self.side = side
-        self._now = self._heard = self._born = now
-        self._closing_until = now
+        own = limits or Limits()
+        super().__init__(without_credit(own) if exchange else own, side, exchange)
+        self._check_own(own, session_id, token)
+        self._now = self._heard = self._born = self._beat = self._expires = now
         self._ping_number = 0
-        self._ping_open = False
-        self._eof = False
-        self._close = wire.Close(ErrorCode.NONE)
-        self._close_left = False
-        self._error: RemoteProtocolError | None = None
         self._session_id = session_id
         self._token = token
-        self._offers_resume = resume and (side == "client" or session_id is not None)
-        self._resume = b""
-        self._expires = now
+        self._offers_resume = resume and not exchange and (side == "client" or session_id is not None)
         self._hello = encode_frame(make_hello(self.limits, session_id, token, self._offers_resume))
-        if side == "server":
+        if side == "server" or exchange:
             self._scheduler.add_sign(self._hello)
+        if exchange:
+            self.peer_limits = without_credit(peer_limits or Limits())
+            self._scheduler.one_payload = True
 
     # --- inputs ----------------------------------------------------------------------------------
 
@@ -114,7 +111,7 @@ class Connection(Commands):
             raise LocalProtocolError("receive_data() was called after receive_eof(); attach a new transport.")
         self._now = self._heard = now
         self._ping_open = False
-        if self.state is not _OPEN and self.state is not ConnectionState.OPENING:
+        if self._peer_closed or (self.state is not _OPEN and self.state is not ConnectionState.OPENING):
             return
         self._unpositioned = 0
         try:
@@ -148,14 +145,24 @@ class Connection(Commands):
             return
         self._close_left = True
         closing = self.state is ConnectionState.CLOSING
-        if not self._move(ConnectionInput.TRANSPORT_LOST):
+        if self._peer_closed or not self._move(ConnectionInput.TRANSPORT_LOST):
             return
         if closing:
             self._finish_close()
         else:
-            self._settle_all(ErrorCode.SESSION_LOST)
+            cancelled = self.exchange and self.side == "server"
+            self._settle_all(ErrorCode.CANCELLED if cancelled else ErrorCode.SESSION_LOST)
             self._events.append(
                 ConnectionClosed(ErrorCode.SESSION_LOST, "The transport is gone.", by_peer=True)
+            )
+
+    def receive_end(self, now: float) -> None:
+        """Learn, as an exchange's server, that the request has ended; the transport goes on."""
+        self._now = now
+        self.heard_all = True
+        if self.state in (ConnectionState.OPENING, ConnectionState.OPEN) and self._is_missing():
+            self._violated(
+                RemoteProtocolError("The request ended before what it had begun.", ErrorCode.INVALID_STATE)
             )
 
     def handle_timeout(self, now: float) -> None:
@@ -170,7 +177,9 @@ class Connection(Commands):
         if self.state is ConnectionState.CLOSING and now >= self._closing_until:
             self._move(ConnectionInput.PATIENCE_ENDED)
             self._finish_close()
-        if self.state is not ConnectionState.OPEN:
+        if self.state is not ConnectionState.OPEN and not (
+            self.exchange and self.state is ConnectionState.OPENING
+        ):
             return
         if self.link is not _ATTACHED and now >= self._expires:
             self._lose_session(f"No transport came back within {self.limits.resume_seconds:g} seconds.")
@@ -181,9 +190,11 @@ class Connection(Commands):
         except RemoteProtocolError as error:
             self._violated(error)
             return
-        if self.link is not _ATTACHED:
+        if self.exchange:
+            self._exchange_due(now)
+        elif self.link is not _ATTACHED:
             return
-        if now >= self._heard + self.limits.dead_seconds:
+        elif now >= self._heard + self.limits.dead_seconds:
             text = f"The peer was silent for {self.limits.dead_seconds:g} seconds."
             if self.resumable:
                 self._eof = True
@@ -192,8 +203,7 @@ class Connection(Commands):
                 self._violated(RemoteProtocolError(text, ErrorCode.IDLE_TIMEOUT))
         elif now >= self._heard + self.limits.idle_seconds and not self._ping_open:
             self._ping_open = True
-            self._ping_number += 1
-            self._scheduler.add_sign(encode_frame(wire.Ping(self._ping_number)))
+            self._ping()
 
     # --- outputs ---------------------------------------------------------------------------------
 
@@ -208,8 +218,12 @@ class Connection(Commands):
             return self._last_words()
         if self.link is not _ATTACHED:
             return self._take_resume()
-        self._acknowledge(self._now)
         scheduler = self._scheduler
+        if self.said_all:
+            # TW-SES-075: what there still is, the server is not told.
+            scheduler.clear()
+            return []
+        self._acknowledge(self._now)
         departures = self._departures
         frames: list[bytes] = scheduler.take_signs(max_bytes) if scheduler.signs else []
         size = sum(map(len, frames))
@@ -248,21 +262,18 @@ class Connection(Commands):
             self._move(ConnectionInput.CLOSE_EMITTED)
             self._finish_close()
             batches += self._last_words()
+        if self.exchange and self.side == "client":
+            self.said_all = self._has_said_all()
         return batches
-
-    def _last_words(self) -> list[bytes]:
-        """The close, once, where this side closes."""
-        if self._close_left:
-            return []
-        self._close_left = True
-        return [encode_batch([encode_frame(self._close)])]
 
     def next_timeout(self) -> float | None:
         """When to call :meth:`handle_timeout`, on the clock that ``now`` comes from."""
-        if self.state is ConnectionState.OPENING:
-            return self._born + self.limits.hello_seconds
         if self.state is ConnectionState.CLOSING:
             return self._closing_until
+        if self.exchange:
+            return self._exchange_timeout()
+        if self.state is ConnectionState.OPENING:
+            return self._born + self.limits.hello_seconds
         if self.state is not ConnectionState.OPEN:
             return None
         silence = self.limits.dead_seconds if self._ping_open else self.limits.idle_seconds
@@ -285,104 +296,60 @@ class Connection(Commands):
         """Whether :meth:`events_received` would return any."""
         return bool(self._events)
 
-    def close(self, code: int = ErrorCode.NONE, text: str = "") -> None:
-        """Close the conversation: everything open ends here, and the close leaves last.
-
-        What is queued and has its credit leaves before it, within ``cleanup_seconds``. Closing
-        twice does nothing.
-
-        Raises:
-            LocalProtocolError: the code or the text is not allowed.
-        """
-        self._check_ending(code, text)
-        if self._move(ConnectionInput.CLOSE_COMMANDED):
-            self._close = wire.Close(code, text)
-            self._closing_until = self._now + self.limits.cleanup_seconds
-            if self.link is not _ATTACHED:
-                # Nobody is there to be told.
-                self._close_left = True
-                self._move(ConnectionInput.TRANSPORT_LOST)
-                self._finish_close()
-
-    # --- sessions --------------------------------------------------------------------------------
-
-    def attach(self, now: float) -> None:
-        """Go on over a new transport, as the client: its first batch is then in :meth:`data_to_send`.
-
-        The server's answer is the event SessionResumed, or the end of the conversation.
-
-        Raises:
-            LocalProtocolError: there is nothing to resume, or the old transport has not been lost.
-        """
-        if self.side == "server" or self.state is not _OPEN or self.link is _ATTACHED:
-            raise LocalProtocolError(
-                f"attach() is for a client whose transport is lost; this {self.side} is {self.state.value} "
-                f"and {self.link.value}. Call receive_eof() first; a server is resumed by its Acceptor."
-            )
-        self._move_link(LinkInput.LOST)
-        self._move_link(LinkInput.RESUME_EMITTED)
-        assert self._session_id is not None
-        assert self._token is not None
-        assert self._arrivals is not None
-        self._attempt += 1
-        self._resume = encode_frame(
-            wire.Resume(self._session_id, self._token, self._attempt, self._arrivals.acknowledged())
-        )
-        self._begin_transport(now)
-
-    def resume(self, attempt: int, received: int, now: float) -> bool:
-        """Go on over a new transport, as the server: what :class:`Acceptor` calls for a RESUME.
-
-        The new transport wins, also where the old one still looks alive: give this connection nothing
-        more of that. False where an attempt with this number, or a higher one, has been here: then
-        nothing has changed, and the new transport is to be closed (TW-SES-035).
-
-        Raises:
-            LocalProtocolError: the conversation cannot be resumed.
-        """
-        if self.side == "client" or self.state is not _OPEN or self._arrivals is None:
-            raise LocalProtocolError(f"This {self.side} is {self.state.value} and keeps no session.")
-        if attempt <= self._attempt:
-            return False
-        self._attempt = attempt
-        self._now = now
-        if self.link is _ATTACHED:
-            self._detach("Another transport has taken its place.")
-        self._begin_transport(now)
-        self._move_link(LinkInput.RESUMED)
-        self._scheduler.add_sign(encode_frame(wire.Resumed(attempt, self._arrivals.acknowledged())))
-        self._go_on(received)
-        return True
-
-    def matches(self, token: bytes) -> bool:
-        """Whether ``token`` is that of this session; takes the same time for all that are not."""
-        return self._token is not None and compare_digest(self._token, token)
-
-    @property
-    def session_id(self) -> bytes | None:
-        """What names the session: the server's own, or what its hello said."""
-        return self._session_id
-
     # --- inside ----------------------------------------------------------------------------------
 
-    def _move(self, signal: ConnectionInput) -> bool:
-        state = advance(CONNECTION, self.state, signal)
-        if state is None:
-            return False
-        self.state = state
-        return True
+    def _ping(self) -> None:
+        self._ping_number += 1
+        self._scheduler.add_sign(encode_frame(wire.Ping(self._ping_number)))
 
-    def _check_own(self, side: str, session_id: bytes | None, token: bytes | None) -> None:
-        """What the application may not choose (TW-NEG-011, TW-LIM-003, TW-STR-045)."""
-        if side == "client" and (session_id is not None or token is not None):
+    def _exchange_due(self, now: float) -> None:
+        """Take the peer for dead where it should be heard and is not; be heard ourselves (TW-SES-079)."""
+        if self._listens() and now >= self._heard + self.limits.dead_seconds:
+            if self.readable:
+                self._violated(
+                    RemoteProtocolError(
+                        f"The peer was silent for {self.limits.dead_seconds:g} seconds.",
+                        ErrorCode.IDLE_TIMEOUT,
+                    )
+                )
+                return
+            self._heard = now
+        if self._speaks() and now >= self._beat + self.limits.idle_seconds:
+            self._beat = now
+            if not self._scheduler.ahead:
+                self._ping()
+
+    def _exchange_timeout(self) -> float | None:
+        """The next timeout of an exchange that is not closing."""
+        if self.state is ConnectionState.CLOSED:
+            return None
+        due = [self._timers.next()]
+        if self.state is ConnectionState.OPENING:
+            due.append(self._born + self.limits.hello_seconds)
+        elif self._listens():
+            due.append(self._heard + self.limits.dead_seconds)
+        if self._speaks():
+            due.append(self._beat + self.limits.idle_seconds)
+        return min((when for when in due if when is not None), default=None)
+
+    def _listens(self) -> bool:
+        return self.state is _OPEN and not self.heard_all and not self._peer_closed
+
+    def _speaks(self) -> bool:
+        return not self.said_all
+
+    def _check_own(self, limits: Limits, session_id: bytes | None, token: bytes | None) -> None:
+        """What the application may not choose (TW-NEG-011, TW-LIM-003, TW-STR-045, TW-SES-070)."""
+        if (self.side == "client" or self.exchange) and (session_id is not None or token is not None):
             raise LocalProtocolError(
-                "A client has no session_id or token of its own; the server's hello gives them."
+                "A client, and an exchange, has no session_id or token; the hello of a server's session "
+                "gives them."
             )
         if (session_id is None) is not (token is None):
             raise LocalProtocolError("A server names both session_id and token, or neither.")
         if len(session_id or b"") > IDENTITY_BYTES or len(token or b"") > IDENTITY_BYTES:
             raise LocalProtocolError(f"session_id and token have at most {IDENTITY_BYTES} bytes.")
-        problem = too_small(self.limits)
+        problem = too_small(limits)
         if problem is not None:
             raise LocalProtocolError(f"These limits leave no room: {problem}")
         if self.limits.message_bytes > self.limits.session_budget // 2:
@@ -393,13 +360,11 @@ class Connection(Commands):
 
     def _receive_handshake(self, frame: wire.Frame) -> bool:
         """A close, or what comes before the conversation is open; false where nothing may follow."""
+        if self.state is not _OPEN and self.state is not ConnectionState.OPENING:
+            # A frame before this one has ended an exchange.
+            return False
         if isinstance(frame, wire.Close):
-            self._move(ConnectionInput.CLOSE_RECEIVED)
-            self._close_left = True
-            if frame.code == ErrorCode.SESSION_LOST:
-                self._note_missing()
-            self._settle_all(frame.code)
-            self._events.append(ConnectionClosed(frame.code, frame.text, by_peer=True))
+            self._receive_close(frame)
             return False
         if self.link is not _ATTACHED:
             return self._receive_resumption(frame)
@@ -410,11 +375,12 @@ class Connection(Commands):
                 f"The conversation began with {type(frame).__name__} and not with a hello.",
                 ErrorCode.INVALID_STATE,
             )
-        self.peer_limits = read_hello(frame, self.side == "server")
+        limits = read_hello(frame, self.side == "server")
+        self.peer_limits = without_credit(limits) if self.exchange else limits
         self._check_extensions(frame.extensions, "HELLO")
         self._move(ConnectionInput.HELLO_RECEIVED)
         self._unpositioned += 1
-        if self.side == "client":
+        if self.side == "client" and not self.exchange:
             self._scheduler.add_sign(self._hello)
             self._session_id, self._token = frame.session, frame.token
         features = frozenset[int]()
@@ -423,77 +389,6 @@ class Connection(Commands):
             self._begin_session()
         self._events.append(HelloReceived(VERSION, features, self.peer_limits, frame.session))
         return True
-
-    def _receive_resumption(self, frame: wire.Frame) -> bool:
-        """What comes on a new transport before the session is attached to it (TW-SES-031)."""
-        self._unpositioned += 1
-        if isinstance(frame, wire.Hello):
-            return True
-        if not isinstance(frame, wire.Resumed) or frame.attempt != self._attempt:
-            raise RemoteProtocolError(
-                f"The answer to attempt {self._attempt} to resume was {type(frame).__name__}.",
-                ErrorCode.INVALID_STATE,
-            )
-        self._check_extensions(frame.extensions, "RESUMED")
-        self._move_link(LinkInput.RESUMED)
-        self._go_on(frame.received)
-        return self.state is _OPEN
-
-    def _go_on(self, received: int) -> None:
-        """Replay from the number that the peer stated, then go on."""
-        try:
-            self._rewind(received)
-        except RemoteProtocolError as error:
-            self._violated(error)
-        else:
-            self._events.append(SessionResumed())
-
-    def _begin_transport(self, now: float) -> None:
-        """Forget what concerned the old transport only."""
-        self._now = self._heard = now
-        self._eof = self._ping_open = False
-        self._pings = 0
-        self._scheduler.signs.clear()
-
-    def _take_resume(self) -> list[bytes]:
-        """What a client says first on a new transport, once."""
-        resume, self._resume = self._resume, b""
-        return [encode_batch([resume])] if resume else []
-
-    def _detach(self, text: str) -> None:
-        """Go on without a transport, for a while."""
-        if self.link is _ATTACHED:
-            self._expires = self._now + self.limits.resume_seconds
-            self._events.append(SessionDetached(text))
-            for call in self._unresumable_calls():
-                self._refuse_stream(call, ErrorCode.SESSION_LOST)
-        self._resume = b""
-        self._move_link(LinkInput.LOST)
-
-    def _lose_session(self, text: str) -> None:
-        """End what cannot be resumed any more."""
-        self._close_left = True
-        self._move(ConnectionInput.TRANSPORT_LOST)
-        self._note_missing()
-        self._settle_all(ErrorCode.SESSION_LOST)
-        self._events.append(ConnectionClosed(ErrorCode.SESSION_LOST, text, by_peer=False))
-
-    def _violated(self, error: RemoteProtocolError) -> None:
-        """Turn a broken rule into a close: the one place where that is done."""
-        # While resuming, the close is all that is said on the new transport.
-        self._move_link(LinkInput.RESUMED)
-        self._move(ConnectionInput.VIOLATED)
-        self._error = error
-        text = str(error).encode("ascii", "backslashreplace").decode()
-        self._close = wire.Close(error.code, text[: min(TEXT_CHARACTERS, self.peer_limits.reason_bytes)])
-        self._closing_until = self._now + self.limits.cleanup_seconds
-        self._settle_all(error.code)
-
-    def _finish_close(self) -> None:
-        self._settle_all(self._close.code)
-        self._events.append(
-            ConnectionClosed(self._close.code, self._close.text, by_peer=False, error=self._error)
-        )
 
     def _emitted(self, half: SendHalf, done: Outgoing | None) -> None:
         """Follow up on a data frame of a half that has just left."""

@@ -136,6 +136,12 @@ class SendHalf:
         return queued < QUEUE_BYTES and window.limit - window.used - queued >= self._item_cost
 
     @property
+    def begun(self) -> bool:
+        """Whether a part of a payload has left and the rest has not."""
+        head = self.outbox[0] if self.outbox else None
+        return type(head) is Outgoing and head.offset > 0
+
+    @property
     def room(self) -> int:
         """Bytes of the credit and of the queue that are left, after all that waits; never below zero."""
         return max(0, min(self.window.available, QUEUE_BYTES) - self.queued)

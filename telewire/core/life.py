@@ -9,6 +9,7 @@ and the end of a call before the ends of the streams that it still owned.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
 from typing import Final
@@ -62,8 +63,11 @@ class CallTimer:
         return not call.over and not call.settled and (self.lifetime or not call.answered)
 
 
-class Life:
+class Life(ABC):
     """Tables of calls and streams, and the consequences of each end."""
+
+    # Whether the conversation is one call over one HTTP request.
+    exchange: bool = False
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -251,6 +255,8 @@ class Life:
 
     def _borrow(self, half: ReceiveHalf, cost: int) -> None:
         """Grant what is missing of a large payload in one step, when its turn has come."""
+        if self.exchange:
+            self._begin(half)
         self._borrowers[half] = cost
         self._lend()
 
@@ -264,6 +270,10 @@ class Life:
             del self._borrowers[half]
             if half.window.limit > before:
                 self._scheduler.add_grant(half)
+
+    @abstractmethod
+    def _begin(self, half: ReceiveHalf) -> None:
+        """Note a payload of an exchange that is incomplete."""
 
     # --- ending a call ---------------------------------------------------------------------------
 
@@ -306,6 +316,12 @@ class Life:
             self._drop_queued(call)
         if call.placed and not call.body:
             self._leave_place(call)
+        if self.exchange:
+            self._single_over()
+
+    @abstractmethod
+    def _single_over(self) -> None:
+        """Follow up on the end of the one call of an exchange."""
 
     def _return_arguments(self, call: Call) -> None:
         self._argument_bytes -= call.argument_bytes
@@ -413,6 +429,8 @@ class Life:
         call.argument_bytes = 0
         if call.refused:
             self._refusals -= 1
+            if self.exchange:
+                self._single_over()
             return
         call.move_incoming(_ERROR_EMITTED if failed else _RESULT_EMITTED)
         if not call.over:

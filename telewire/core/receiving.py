@@ -311,6 +311,9 @@ class Receiving(Session):
     def _receive_ping(self, frame: wire.Ping) -> None:
         self._unpositioned += 1
         self._check_extensions(frame.extensions, "PING")
+        if self.exchange:
+            # A sign of life, and no question.
+            return
         self._pings += 1
         if self._pings > self.limits.unanswered_pings:
             raise RemoteProtocolError(
@@ -356,6 +359,8 @@ class Receiving(Session):
 
     def _refuse_stream(self, stream: Stream, code: ErrorCode) -> None:
         """Reject a whole stream for a reason of ours, and tell the application (TW-ERR-020)."""
+        if self.exchange:
+            self._note_stop(stream)
         if isinstance(stream, Call):
             if not stream.opened_here:
                 self._stop_call(stream, code, b"", here=code)

@@ -31,7 +31,7 @@ QUANTUM_BYTES: Final = 16 * 1024
 class Scheduler:
     """The queue of control frames and the ring of halves that have data."""
 
-    __slots__ = ("_control_spent", "control", "grants", "ring", "signs")
+    __slots__ = ("_control_spent", "control", "grants", "one_payload", "ring", "signs")
 
     def __init__(self) -> None:
         self.signs: list[bytes] = []
@@ -40,6 +40,8 @@ class Scheduler:
         self.grants: dict[ReceiveHalf, None] = {}
         self.ring: deque[SendHalf | Call] = deque()
         self._control_spent = 0
+        self.one_payload = False
+        """Whether a payload that has begun is finished before another one begins (TW-SES-074)."""
 
     @property
     def idle(self) -> bool:
@@ -49,7 +51,7 @@ class Scheduler:
     @property
     def ahead(self) -> bool:
         """Whether something waits that goes ahead of data."""
-        return bool(self.control) or bool(self.grants)
+        return bool(self.control) or bool(self.grants) or bool(self.signs)
 
     def add_sign(self, encoded: bytes) -> None:
         """Queue a frame that has no position: it leaves first."""
@@ -120,7 +122,7 @@ class Scheduler:
                 if lone is None:
                     continue
                 return half, lone, None
-            if half.deficit <= 0:
+            if half.deficit <= 0 and not (self.one_payload and half.begun):
                 half.deficit += QUANTUM_BYTES
                 if half.deficit <= 0:
                     ring.rotate(-1)
@@ -133,7 +135,7 @@ class Scheduler:
             half.deficit -= len(encoded)
             if not half.outbox:
                 self._leave(half)
-            elif half.deficit <= 0:
+            elif half.deficit <= 0 and not (self.one_payload and half.begun):
                 ring.rotate(-1)
             return half, encoded, done
         return None
