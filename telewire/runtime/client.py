@@ -144,7 +144,7 @@ class Client:
 
     def _accept(self, transport: Transport) -> TransportHandler:
         assert self._backend is not None
-        connection = Connection("client", limits=self._limits, now=self._backend.now())
+        connection = Connection("client", limits=self._limits, resume=False, now=self._backend.now())
         self._driver = Driver(self._backend, connection, transport, self)
         return self._driver
 
