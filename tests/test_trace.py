@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cbor2
 import pytest
 
+from telewire.cli.notation import frame_notation
 from telewire.limits import Limits
 from telewire.wire.codec import decode_batch, encode_batch, encode_frame
 from telewire.wire.frames import Close, End, Error, Hello, Items
 
 TRACE = Path(__file__).parents[1] / "spec" / "trace.md"
-
-# Where the payload of a frame stands, by type: it is shown as embedded CBOR.
-PAYLOAD_AT = {16: 5, 17: 4, 18: 5, 19: 4, 20: 4, 23: 3, 24: 3}
 
 
 class Batch(NamedTuple):
@@ -45,34 +43,6 @@ def batches() -> list[Batch]:
         head, *frames = [_read_hex(line) for line in block.splitlines()]
         found.append(Batch(title, notation, frames, head))
     return found
-
-
-# Any: a decoded CBOR item is whatever was encoded.
-def notation(value: Any) -> str:
-    """Diagnostic notation (RFC 8949 §8) of what the trace uses."""
-    if value is None:
-        return "null"
-    if isinstance(value, bytes):
-        return f"h'{value.hex()}'"
-    if isinstance(value, str):
-        return f'"{value}"'
-    if isinstance(value, cbor2.CBORTag):
-        return f"{value.tag}({notation(value.value)})"
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(notation(element) for element in value)}]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{notation(key)}: {notation(one)}" for key, one in value.items()) + "}"
-    return str(value)
-
-
-def frame_notation(frame: bytes) -> str:
-    """Diagnostic notation of one frame, its payload shown as what it contains."""
-    fields = cbor2.loads(frame)
-    parts = [notation(field) for field in fields]
-    at = PAYLOAD_AT.get(fields[0])
-    if at is not None and fields[at]:
-        parts[at] = f"<<{notation(cbor2.loads(fields[at]))}>>"
-    return f"[{', '.join(parts)}]"
 
 
 BATCHES = batches()

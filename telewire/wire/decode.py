@@ -65,12 +65,12 @@ def decode_batch(batch: bytes, limits: Limits) -> list[f.Frame]:
 def _check_count(batch: bytes, limits: Limits) -> None:
     """Refuse too many frames by the array head, before anything is decoded."""
     first = batch[0] if batch else 0
-    if 0x98 <= first <= 0x9B:
-        count = int.from_bytes(batch[1 : 1 + (1 << first - 0x98)], "big")
+    if 0x98 <= first <= 0x9B and len(batch) > (width := 1 << first - 0x98):
+        count = int.from_bytes(batch[1 : 1 + width], "big")
     elif 0x80 <= first <= 0x97:
         count = first - 0x80
     else:
-        return  # No array, which the decoder reports.
+        return  # No array or not its whole head, which the decoder reports.
     if count > limits.batch_frames:
         raise RemoteProtocolError(
             f"A batch announces {count} frames; at most {limits.batch_frames} are accepted.",

@@ -22,10 +22,14 @@ __all__ = ["decode_items", "decode_value"]
 
 _MALFORMED: Final = ErrorCode.MALFORMED_VALUE
 
-_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:[0-5]\d)", re.ASCII)
-_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_LOCAL: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?", re.ASCII)
-_TIME: Final = re.compile(r"\d\d:\d\d:\d\d(\.\d{6})?([+-]\d\d:\d\d(:\d\d(\.\d{6})?)?)?", re.ASCII)
+# Hours and minutes are bounded here: fromisoformat takes 99 minutes in an offset, and a later Python hour 24.
+_HM: Final = r"(?:[01]\d|2[0-3]):[0-5]\d"
+_SECONDS: Final = r":[0-5]\d(?:\.\d{6})?"
+_DAY: Final = r"\d{4}-\d\d-\d\d"
+_MOMENT: Final = re.compile(rf"{_DAY}[Tt]{_HM}:[0-5]\d(?:\.\d{{1,9}})?(?:[Zz]|[+-]{_HM})", re.ASCII)
+_DATE: Final = re.compile(_DAY, re.ASCII)
+_LOCAL: Final = re.compile(rf"{_DAY}T{_HM}{_SECONDS}", re.ASCII)
+_TIME: Final = re.compile(rf"{_HM}{_SECONDS}(?:[+-]{_HM}(?:{_SECONDS})?)?", re.ASCII)
 _DECIMAL_TEXT: Final = re.compile(r"-?NaN|-?Infinity|-0E[+-]\d{1,6}", re.ASCII)
 
 # Heads of undefined and of unassigned simple values. Text and floats may hold these bytes too, so a

@@ -75,6 +75,7 @@ small: st.SearchStrategy[Any] = st.recursive(
 
 @settings(max_examples=400)
 @given(small | strategies.values)
+@example({"a": True, "b": False})
 def test_small_values_have_the_bytes_of_the_full_encoder(value: object) -> None:
     quick = encode_small(value)
     assert (quick is not None) is is_small(value)
