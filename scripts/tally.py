@@ -38,10 +38,10 @@ class Tally:
     """Backend → the tests that ran on it, named without the backend."""
 
 
-def read(report: Path) -> Tally:
-    """Count what a JUnit report of pytest holds."""
+def read(*reports: Path) -> Tally:
+    """Count what JUnit reports of pytest hold together."""
     seen = Tally()
-    for case in ElementTree.parse(report).iter("testcase"):
+    for case in (case for report in reports for case in ElementTree.parse(report).iter("testcase")):
         skipped = case.find("skipped")
         if case.find("error") is not None:
             outcome = "error"
