@@ -34,7 +34,7 @@ PROCESSES: Final = 2
 FULLY_COVERED: Final = ("telewire/wire", "telewire/core")
 """Every branch of these is taken by a test; a machine that guards a wire has no untried corner."""
 MACHINE_TESTS: Final = ("tests/core", "tests/wire", "tests/test_i8_emitted_frames_validate.py")
-"""What takes those branches, asserting on events and bytes. Only these run with coverage: it doubles the time."""
+"""What takes those branches, by events and bytes. Only these run with coverage, which doubles the time."""
 
 
 class Failed(Exception):
