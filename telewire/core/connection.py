@@ -230,8 +230,6 @@ class Connection(Resuming):
         if departures is not None and departures.again and (not frames or size < max_bytes):
             frames += departures.take_again(max_bytes - size)
             size = sum(map(len, frames))
-        if scheduler.signs or (departures is not None and departures.again):
-            return self._cut(frames, size)
         old, before = len(frames), size
         while not frames or size < max_bytes:
             if departures is not None and not departures.has_room(size - before):
