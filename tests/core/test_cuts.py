@@ -19,8 +19,8 @@ from telewire.core.events import (
     SessionResumed,
     StreamEnded,
     StreamFailed,
+    StreamUnblocked,
 )
-from telewire.core.states import HalfState
 from telewire.core.streams import Stream
 from telewire.testing.pair import Pair
 from tests.core.dialogue import K
@@ -102,10 +102,7 @@ class Script:
                     )
                 elif isinstance(event, (StreamEnded, StreamFailed)):
                     notes.append(b"ended" + event.payload)
-                    send = event.stream.send
-                    if send is not None and send.state is HalfState.OPEN:
-                        connection.end(event.stream)
-                elif not isinstance(event, (SessionDetached, SessionResumed)):
+                elif not isinstance(event, (SessionDetached, SessionResumed, StreamUnblocked)):
                     notes.append(type(event).__name__.encode())
 
     def send(self) -> None:
