@@ -1,0 +1,38 @@
+"""For tests of what is built on telewire: functions without a connection, transports against their contract.
+
+``call_context`` lets a function be tested alone. ``check_transport`` proves an adapter right.
+``telewire.testing.pair`` has two state machines in virtual time, ``telewire.testing.relay`` a network
+that holds and cuts. Each is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from telewire.testing.contexts import CallContext, call_context
+    from telewire.testing.transports import Recorder, TransportPair, check_transport
+
+__all__ = ["CallContext", "Recorder", "TransportPair", "call_context", "check_transport"]
+
+_LAZY: Final = {
+    "CallContext": "telewire.testing.contexts",
+    "Recorder": "telewire.testing.transports",
+    "TransportPair": "telewire.testing.transports",
+    "call_context": "telewire.testing.contexts",
+    "check_transport": "telewire.testing.transports",
+}
+
+
+def _load(name: str) -> object:
+    """Load a public name from its module: who tests the state machine alone needs no event loop."""
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(module), name)
+
+
+# Hidden from type checkers, which know all names from above: with it, no misspelt one would be an error.
+if not TYPE_CHECKING:
+    __getattr__ = _load
