@@ -1,17 +1,18 @@
-"""Relay: a TCP connection in the middle that holds, releases and cuts, for tests over real sockets."""
+"""Relay: a socket in the middle that holds, releases and cuts, for tests over TCP and Unix sockets."""
 
 from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final, final
 
 import anyio
 import anyio.abc
 
-__all__ = ["Relay", "open_relay"]
+__all__ = ["Relay", "open_relay", "open_unix_relay"]
 
 _BUFFER: Final = 128 * 1024
 _CHUNK: Final = 64 * 1024
@@ -20,10 +21,10 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 @final
 class Relay:
-    """Passes bytes between those who connect to :attr:`port` and a server, as it is told."""
+    """Passes bytes between those who connect to it and a server, as it is told. TCP: at :attr:`port`."""
 
-    def __init__(self, target: tuple[str, int]) -> None:
-        self._target = target
+    def __init__(self, connect: Callable[[], Awaitable[anyio.abc.SocketStream]]) -> None:
+        self._connect = connect
         self._open = anyio.Event()
         self._open.set()
         self._streams: list[anyio.abc.SocketStream] = []
@@ -51,7 +52,7 @@ class Relay:
         await listener.serve(self._relay)
 
     async def _relay(self, client: anyio.abc.SocketStream) -> None:
-        async with client, await anyio.connect_tcp(*self._target) as server:
+        async with client, await self._connect() as server:
             self._streams += [client, server]
             for stream in (client, server):
                 plain = stream.extra(anyio.abc.SocketAttribute.raw_socket)
@@ -81,14 +82,30 @@ class Relay:
 @asynccontextmanager
 async def open_relay(host: str, port: int) -> AsyncIterator[Relay]:
     """Relay to ``host`` and ``port`` on a free port of 127.0.0.1; ends with the block."""
-    relay = Relay((host, port))
+    relay = Relay(lambda: anyio.connect_tcp(host, port))
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     relay.port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    async with _relaying(relay, listener):
+        yield relay
+
+
+@asynccontextmanager
+async def open_unix_relay(path: Path, target: Path) -> AsyncIterator[Relay]:
+    """Relay from a new Unix socket at ``path`` to the one at ``target``; ends with the block."""
+    relay = Relay(lambda: anyio.connect_unix(target))
+    async with _relaying(relay, await anyio.create_unix_listener(path)):
+        yield relay
+
+
+@asynccontextmanager
+async def _relaying(
+    relay: Relay, listener: anyio.abc.Listener[anyio.abc.SocketStream]
+) -> AsyncIterator[None]:
     failure: BaseException | None = None
     async with listener, anyio.create_task_group() as group:
         group.start_soon(relay.serve, listener)
         try:
-            yield relay
+            yield
         except Exception as error:
             # Raised below, since the group would wrap what the caller's block has raised.
             failure = error
