@@ -20,6 +20,7 @@ from telewire.errors import (
     InvalidArgument,
     NetworkError,
     RemoteProtocolError,
+    TelewireError,
 )
 from telewire.runtime.byte_stream import ByteStream
 from telewire.runtime.channel import Channel
@@ -115,7 +116,13 @@ class OutgoingCall(Closing, CallEnd):
         """Take the error; where we cancelled, it says how far the call had come."""
         reason = None if self.cancelled is None else self.cancelled.reason
         error = received_error(code, payload, reason, self.driver.connection)
-        if code == ErrorCode.NONE:
+        loss = self.driver.loss
+        if code == ErrorCode.SESSION_LOST and isinstance(loss, TelewireError) and self.core is not None:
+            # An exchange is lost alone, and its transport knows why.
+            if self.driver.connection.exchange:
+                error = loss
+                error.retryable = error.retryable or self.core.number is None
+        elif code == ErrorCode.NONE:
             # This side has left: that is an end and no failure.
             self.quiet = True
         elif code == ErrorCode.GOING_AWAY and self.core is not None and self.core.number is not None:

@@ -1,8 +1,9 @@
-"""Client: one connection as its caller holds it."""
+"""Client: a server as its caller holds it: one connection, or an HTTP exchange for each call."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -11,17 +12,19 @@ import anyio
 from telewire.core.connection import Connection
 from telewire.core.events import CallReceived
 from telewire.core.states import ConnectionState
-from telewire.errors import LocalProtocolError, NetworkError
+from telewire.errors import LocalProtocolError, NetworkError, TransportUnsuitable
 from telewire.limits import Limits
 from telewire.runtime.backend import current_backend
 from telewire.runtime.call import Call
 from telewire.runtime.context import current_call
 from telewire.runtime.driver import Driver
 from telewire.runtime.remote import PLAIN, Options, Remote, start_call
+from telewire.runtime.running import Running
 from telewire.runtime.server import Server, answer, refuse
 from telewire.runtime.service import Service
 from telewire.runtime.signatures import Signature
-from telewire.runtime.transport import AcceptTransport, Transport, TransportHandler
+from telewire.runtime.threads import on_loop
+from telewire.runtime.transport import AcceptTransport, ExchangeMaker, Transport, TransportHandler
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Backend, Signal
@@ -36,20 +39,34 @@ OpenTransport = Callable[[AcceptTransport], Awaitable[Transport]]
 
 @final
 class Client:
-    """One connection to a server: ``async with client as remote: …``. Made by ``connect``.
+    """A server to be called: ``async with client as remote: …``. Made by ``connect``.
 
     It may be entered once. On asyncio it may be left in another task than it was entered in.
+
+    Args:
+        open_transport: connects; None where there is no connection, and each call is an exchange.
+        exchanges: makes the transports of exchanges, where the server can be called so.
+        limits: what this side accepts.
+        timeout: seconds until there is a connection, or the first word of an exchange's answer.
+        service: what the server may call here.
     """
 
     def __init__(
         self,
-        open_transport: OpenTransport,
+        open_transport: OpenTransport | None,
         *,
+        exchanges: ExchangeMaker | None = None,
         limits: Limits | None = None,
         timeout: float = 10.0,
         # Any: a service of any provider.
         service: Service[Any] | None = None,
     ) -> None:
+        self._maker = exchanges
+        self._exchanges: set[Driver] = set()
+        self._running: Running | None = None
+        self._exchange_limits = replace(limits or Limits(), hello_seconds=timeout)
+        # What the server stated when it last answered an exchange.
+        self._known_limits: Limits | None = None
         # One in this process, for this client only: who leaves the client leaves nothing running there.
         self._server: Server | None = None
         self._service = service
@@ -75,7 +92,7 @@ class Client:
         return "connected" if self._opened else "new"
 
     async def __aenter__(self) -> Remote:
-        """Connect; returns the remote.
+        """Connect; returns the remote. Where each call is an exchange, nothing is connected yet.
 
         Raises:
             NetworkError: no connection, or no hello within the timeout.
@@ -83,6 +100,9 @@ class Client:
         if self._backend is not None:
             raise RuntimeError("This client was entered before; make another one with connect().")
         self._backend = current_backend()
+        if self._open_transport is None:
+            self._opened = True
+            return self.remote
         try:
             with anyio.fail_after(self._timeout):
                 await self._open_transport(self._accept)
@@ -109,13 +129,19 @@ class Client:
     ) -> None:
         """Close: what is open ends, what was sent leaves; bounded by five seconds."""
         driver = self._driver
-        if driver is None:
+        if self._backend is None:
             return
-        driver.connection.close()
-        driver.schedule()
+        if driver is None:
+            self._gone = True
+        for each in (*self._exchanges, *(() if driver is None else (driver,))):
+            each.connection.close()
+            each.schedule()
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-            await self._wait_until(lambda: self._gone)
-            await driver.running.wait(current_call())
+            await self._wait_until(lambda: self._gone and not self._exchanges)
+            if driver is not None:
+                await driver.running.wait(current_call())
+            if self._running is not None:
+                await self._running.wait(current_call())
             if self._server is not None:
                 await self._server.aclose()
         self._abort()
@@ -127,6 +153,10 @@ class Client:
     def _abort(self) -> None:
         if self._driver is not None and not self._gone:
             self._driver.transport.abort()
+        for exchange in tuple(self._exchanges):
+            exchange.transport.abort()
+        if self._maker is not None:
+            self._maker.close()
 
     async def _wait_until(self, condition: Callable[[], bool]) -> None:
         assert self._backend is not None
@@ -186,12 +216,118 @@ class Client:
         (Any: arguments of every type travel; what comes back only an annotation can say.)
         """
         driver = self._driver
-        if driver is None or not self._opened:
-            raise LocalProtocolError(
-                f"{name}() was called before the client was connected; use 'async with connect(…) as remote'."
-            )
+        if driver is None or not self._opened or options.transport is not None:
+            return self._start_apart(name, args, kwargs, options, signature)
         if driver.connection.state is not _OPEN:
             raise self._error or NetworkError(
                 f"{name}() was called after the connection had ended; connect again."
             )
         return start_call(driver, name, args, kwargs, options, signature)
+
+    # Any: as start_call.
+    def _start_apart(
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: Options,
+        signature: Signature | None,
+    ) -> Call[Any]:
+        """Start a call that does not simply go over the connection that there is."""
+        if not self._opened:
+            raise LocalProtocolError(
+                f"{name}() was called before the client was connected; use 'async with connect(…) as remote'."
+            )
+        if options.transport == "websocket" or (options.transport is None and self._driver is not None):
+            if self._driver is None:
+                raise LocalProtocolError(
+                    f"{name}() was to go over WebSocket, and this client has none; "
+                    "connect with transport='websocket'."
+                )
+            without = Options(options.timeout, options.headers)
+            return self.start_call(name, args, kwargs, without, signature)
+        if self._maker is None:
+            raise TransportUnsuitable(
+                ("websocket",),
+                f"{name}() was to go over HTTP, and this client was not connected by a URL of it.",
+            )
+        return self._exchange(self._maker, name, args, kwargs, options, signature)
+
+    # Any: as start_call.
+    def _exchange(
+        self,
+        maker: ExchangeMaker,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: Options,
+        signature: Signature | None,
+    ) -> Call[Any]:
+        """Make the call an exchange of its own."""
+        backend = self._backend
+        assert backend is not None
+        if not backend.owns_current_thread():
+            exchange = self._exchange
+            return on_loop(
+                backend, "A remote function", exchange, maker, name, args, kwargs, options, signature
+            )
+        if self._gone:
+            raise NetworkError(f"{name}() was called after the client had been left; connect again.")
+        if self._running is None:
+            self._running = Running(backend)
+        transport = maker.make()
+        connection = Connection(
+            "client",
+            limits=self._exchange_limits,
+            now=backend.now(),
+            exchange=True,
+            peer_limits=self._known_limits,
+        )
+        host = _Exchange(self)
+        driver = host.driver = Driver(backend, connection, transport, host, self._running)
+        call = start_call(driver, name, args, kwargs, options, signature)
+        self._exchanges.add(driver)
+        transport.open(driver)
+        return call
+
+    def learnt(self, limits: Limits) -> None:
+        """Keep what the server stated in an exchange, for the next one."""
+        self._known_limits = limits
+
+    def forget(self, exchange: Driver) -> None:
+        """An exchange is over."""
+        self._exchanges.discard(exchange)
+        self._notify()
+
+
+@final
+class _Exchange:
+    """One exchange's driver on the client's side."""
+
+    __slots__ = ("_client", "_ends", "driver")
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._ends = 0
+        self.driver: Driver | None = None
+
+    def opened(self) -> None:
+        """The server has answered."""
+        assert self.driver is not None
+        self._client.learnt(self.driver.connection.peer_limits)
+
+    def called(self, driver: Driver, event: CallReceived) -> None:
+        """The server cannot call here (TW-SES-072), which the connection has seen to."""
+
+    def closed(self, error: NetworkError | None) -> None:
+        """The conversation is over."""
+        self._end()
+
+    def lost(self) -> None:
+        """The transport has ended; what came before may still be consumed."""
+        self._end()
+
+    def _end(self) -> None:
+        self._ends += 1
+        if self._ends == 2 and self.driver is not None:
+            self._client.forget(self.driver)

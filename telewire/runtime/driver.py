@@ -8,7 +8,7 @@ out the events to the objects that stand behind the handles (``Stream.app``).
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol, assert_never, final
+from typing import TYPE_CHECKING, Final, Protocol, assert_never, cast, final
 from weakref import WeakSet
 
 from telewire.core.connection import Connection
@@ -44,7 +44,7 @@ from telewire.wire.frames import Kind
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Backend, Timer
-    from telewire.runtime.transport import Transport
+    from telewire.runtime.transport import ExchangeTransport, Transport
 
 __all__ = ["CallEnd", "Driver", "Host", "StreamEnd", "drivers"]
 
@@ -134,7 +134,16 @@ class Host(Protocol):
 
 @final
 class Driver:
-    """Binds one connection to one transport; a ``TransportHandler``."""
+    """Binds one connection to one transport; a ``TransportHandler``.
+
+    That of an exchange is an ``ExchangeTransport``: it is paused and resumed as the connection is
+    readable, and told which batches are the last.
+    """
+
+    loss: Exception | None = None
+    """Why the transport ended, where it did not end in order."""
+    _paused: bool = False
+    _ended: bool = False
 
     def __init__(
         self,
@@ -159,7 +168,14 @@ class Driver:
         self._armed = 0.0
         self._gone = False
         _drivers.add(self)
-        self.schedule()
+        self._exchange: ExchangeTransport | None = None
+        if not connection.exchange:
+            self.schedule()
+            return
+        self._exchange = cast("ExchangeTransport", transport)
+        if connection.side == "server":
+            # A pass later: by then a short call may have its answer, and leaves with the hello.
+            backend.call_soon(self.schedule)
 
     # --- from the transport ----------------------------------------------------------------------
 
@@ -167,6 +183,8 @@ class Driver:
         """Feed one batch, hand out what it means, and let the answers leave with this pass."""
         self.connection.receive_data(batch, self.backend.now())
         self.dispatch()
+        if self._exchange is not None:
+            self._pace(self._exchange)
         if not self._flushing:
             self.schedule()
 
@@ -178,12 +196,25 @@ class Driver:
         """Go on writing."""
         self.schedule()
 
+    def input_ended(self) -> None:
+        """Note that the request of an exchange is complete."""
+        self.connection.receive_end(self.backend.now())
+        self.dispatch()
+        self.schedule()
+
     def transport_lost(self, error: Exception | None) -> None:
-        """Settle everything: without its transport the session is over."""
+        """Settle everything: without its transport the session is over.
+
+        What an exchange has received whole is still consumed, and its deadlines hold meanwhile.
+        """
         self._gone = True
+        self.loss = error
+        if error is None and self._exchange is not None:
+            # Heard of only where the call is not over.
+            self.loss = NetworkError("The response ended before the call did; a proxy may have cut it off.")
         self.connection.receive_eof(self.backend.now())
         self.dispatch()
-        if self._timer is not None:
+        if self._timer is not None and self.connection.state is ConnectionState.CLOSED:
             self._timer.cancel()
             self._timer = None
         self.host.lost()
@@ -214,16 +245,45 @@ class Driver:
                         break
                     batches += more
                     size = size + sum(map(len, more)) if size < PASS_BYTES else 0
-                transport.send(batches)
+                if self._exchange is None:
+                    transport.send(batches)
                 if not size and transport.writable:
                     # There may be more; let others have a pass before it.
                     self.schedule()
+            if self._exchange is not None:
+                self._send(self._exchange, batches)
         if connection.has_events:
             self.dispatch()
-        if connection.state is ConnectionState.CLOSED:
+        if self._exchange is not None:
+            self._pace(self._exchange)
+        if connection.hung_up:
+            transport.abort()
+        elif connection.state is ConnectionState.CLOSED:
             transport.close()
         else:
             self._arm()
+
+    def _send(self, exchange: ExchangeTransport, batches: list[bytes]) -> None:
+        """Send, and end this side's body where nothing will follow."""
+        connection = self.connection
+        if connection.said_all or connection.state is ConnectionState.CLOSED:
+            if not self._ended:
+                self._ended = True
+                exchange.send_last(batches)
+        elif batches:
+            exchange.send(batches)
+
+    def _pace(self, exchange: ExchangeTransport) -> None:
+        """Read as the application consumes."""
+        if self.connection.readable is not self._paused:
+            return
+        self._paused = not self._paused
+        if self._paused:
+            exchange.pause()
+        else:
+            # Silence counts from now on.
+            self.connection.receive_bytes(self.backend.now())
+            exchange.resume()
 
     def _arm(self) -> None:
         when = self.connection.next_timeout()

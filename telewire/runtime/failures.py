@@ -88,8 +88,17 @@ def received_error(
     if code == ErrorCode.INTERNAL:
         return RemoteError(printable(read_value(payload)))
     text = read_value(payload)
+    if code == ErrorCode.TRANSPORT_UNSUITABLE:
+        return _unsuitable(text)
     sentence = printable(text) if isinstance(text, str) else ""
     return _plain_error(code, sentence)
+
+
+def _unsuitable(needed: object) -> TransportUnsuitable:
+    names = (
+        tuple(printable(name) for name in needed if isinstance(name, str)) if isinstance(needed, list) else ()
+    )
+    return TransportUnsuitable(names or ("websocket",), "The answer holds what this transport cannot carry.")
 
 
 def _plain_error(code: int, sentence: str) -> TelewireError:
@@ -108,8 +117,6 @@ def _plain_error(code: int, sentence: str) -> TelewireError:
         return ReferenceReleased("The function, or the call it came with, is over; get it again to call it.")
     if code == ErrorCode.CHANNEL_CLOSED:
         return ChannelClosed("The channel is closed.")
-    if code == ErrorCode.TRANSPORT_UNSUITABLE:
-        return TransportUnsuitable(("websocket",), sentence)
     if code == ErrorCode.SESSION_LOST:
         return SessionLost()
     if code == ErrorCode.GOING_AWAY:
@@ -189,6 +196,8 @@ def failure_of(error: BaseException, what: str, connection: object) -> tuple[int
         return ErrorCode.RESOURCE_EXHAUSTED, encode_value(str(error))
     if isinstance(error, Refusal):
         return error.code, error.payload
+    if isinstance(error, TransportUnsuitable) and error.refused_by is connection:
+        return ErrorCode.TRANSPORT_UNSUITABLE, encode_value(list(error.needed))
     if isinstance(error, Abort) and error.received_on in (None, connection):
         try:
             return ErrorCode.ABORTED, encode_value(error.value)

@@ -19,6 +19,7 @@ from telewire.errors import (
     InvalidArgument,
     RemoteProtocolError,
     ResourceExhausted,
+    TransportUnsuitable,
 )
 from telewire.runtime.background import Background
 from telewire.runtime.context import CloseCallbacks, Closing, Context, ContextHolder, enter_context
@@ -398,6 +399,10 @@ class IncomingCall(Closing, CallEnd):
         except ResourceExhausted as error:
             discard_sources(sources)
             self._fail(LimitPassed(str(error)))
+            return
+        except TransportUnsuitable as error:
+            discard_sources(sources)
+            self._fail(error)
             return
         self._answered = True
         if self._scope is not None:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final, final
 
 from telewire.core.streams import Stream
-from telewire.errors import ErrorCode, LocalProtocolError, ResourceExhausted
+from telewire.errors import ErrorCode, LocalProtocolError, ResourceExhausted, TransportUnsuitable
 from telewire.runtime.driver import StreamEnd
 from telewire.runtime.failures import NULL, LimitPassed, failure_of, reject
 from telewire.runtime.payloads import encode
@@ -140,6 +140,9 @@ class ItemSender(StreamEnd, ABC):
         except ResourceExhausted as error:
             discard_sources(sources)
             raise LimitPassed(str(error)) from None
+        except TransportUnsuitable:
+            discard_sources(sources)
+            raise
         start_sources(self._owner, sources, declared, self._place)
 
     def _end(self, payload: bytes) -> None:

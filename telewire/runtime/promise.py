@@ -20,6 +20,7 @@ from telewire.errors import (
     InvalidArgument,
     RemoteProtocolError,
     ResourceExhausted,
+    TransportUnsuitable,
 )
 from telewire.runtime.context import CloseCallbacks, OnClose
 from telewire.runtime.driver import StreamEnd
@@ -175,6 +176,9 @@ class Settler(StreamEnd):
         except ResourceExhausted as error:
             discard_sources(sources)
             raise LimitPassed(str(error)) from None
+        except TransportUnsuitable:
+            discard_sources(sources)
+            raise
         start_sources(self._owner, sources, declared, self._place)
         driver.schedule()
 

@@ -20,6 +20,7 @@ from telewire.runtime.threads import on_loop
 
 if TYPE_CHECKING:
     from telewire.runtime.driver import Driver
+    from telewire.runtime.transport import TransportName
 
 __all__ = ["PLAIN", "AnyFunction", "Options", "Remote", "StartCall", "start_call", "with_options"]
 
@@ -36,11 +37,17 @@ StartCall: TypeAlias = Callable[..., Call[Any]]
 class Options:
     """What :func:`with_options` sets for one call."""
 
-    __slots__ = ("headers", "timeout")
+    __slots__ = ("headers", "timeout", "transport")
 
-    def __init__(self, timeout: float | None = None, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        timeout: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        transport: TransportName | None = None,
+    ) -> None:
         self.timeout = timeout
         self.headers = headers
+        self.transport = transport
 
 
 PLAIN = Options()
@@ -66,6 +73,7 @@ def start_call(
     Raises:
         InvalidArgument: an argument cannot travel.
         ResourceExhausted: too many calls are waiting, or the arguments are too large.
+        TransportUnsuitable: the transport cannot carry what the arguments hold.
         LocalProtocolError: the conversation is not open.
     """
     if not driver.backend.owns_current_thread():
@@ -209,7 +217,11 @@ class Remote:
 
 
 def with_options(
-    function: Callable[P, R], *, timeout: float | None = None, headers: Mapping[str, str] | None = None
+    function: Callable[P, R],
+    *,
+    timeout: float | None = None,
+    headers: Mapping[str, str] | None = None,
+    transport: TransportName | None = None,
 ) -> Callable[P, R]:
     """``function`` with options for its calls: ``with_options(remote.on_load, timeout=2.0)(…)``.
 
@@ -217,10 +229,12 @@ def with_options(
         function: a function of a remote.
         timeout: seconds for the whole call, until it is over; then DeadlineExceeded.
         headers: the call's own headers, ``context.metadata`` there.
+        transport: ``"http"`` makes the call an HTTP request of its own; ``"websocket"`` keeps it on the
+            client's WebSocket.
 
     Raises:
         TypeError: ``function`` is not one of a remote.
-        ValueError: ``timeout`` is not positive.
+        ValueError: ``timeout`` is not positive, or a call cannot choose that transport.
     """
     if not isinstance(function, AnyFunction):
         raise TypeError(
@@ -228,4 +242,6 @@ def with_options(
         )
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout={timeout!r} leaves no time; give seconds above zero, or None.")
-    return cast("Callable[P, R]", function.with_options(Options(timeout, headers)))
+    if transport not in (None, "websocket", "http"):
+        raise ValueError(f"transport={transport!r} is none that a call can choose: 'websocket' or 'http'.")
+    return cast("Callable[P, R]", function.with_options(Options(timeout, headers, transport)))

@@ -18,7 +18,7 @@ from telewire.wire.values import encode_value
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Backend, Signal
-    from telewire.runtime.transport import Transport, TransportHandler
+    from telewire.runtime.transport import ExchangeTransport, Transport, TransportHandler
 
 __all__ = ["Server", "answer", "refuse"]
 
@@ -48,7 +48,10 @@ def answer(service: Service[Any], driver: Driver, event: CallReceived) -> None:
 
 @final
 class Server:
-    """Serves one service over any number of transports; give :meth:`accept` to the adapters."""
+    """Serves one service over any number of transports.
+
+    Give :meth:`accept` to the adapters, and :meth:`accept_exchange` to those of HTTP.
+    """
 
     def __init__(self, backend: Backend, service: Service[Any], limits: Limits | None = None) -> None:
         self._backend = backend
@@ -68,6 +71,14 @@ class Server:
             token=secrets.token_bytes(TOKEN_BYTES),
             now=self._backend.now(),
         )
+        return self._converse(connection, transport)
+
+    def accept_exchange(self, transport: ExchangeTransport) -> TransportHandler:
+        """Answer one HTTP request, which is one call."""
+        now = self._backend.now()
+        return self._converse(Connection("server", limits=self._limits, now=now, exchange=True), transport)
+
+    def _converse(self, connection: Connection, transport: Transport) -> Driver:
         host = _Conversation(self)
         driver = host.driver = Driver(self._backend, connection, transport, host, self.running)
         self._drivers.add(driver)

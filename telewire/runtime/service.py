@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeAlias, cast, final, overload
 
 from typing_extensions import TypeVar
 
-from telewire.errors import Abort
+from telewire.errors import Abort, TransportUnsuitable
 from telewire.runtime.context import Context, get_context
 from telewire.runtime.introspection import LIST, RESERVED, Description, describe
 from telewire.runtime.middleware import Middleware
@@ -267,7 +267,8 @@ class Service(Generic[S]):
 
     def report(self, error: Exception, context: Context[Any]) -> None:
         """Give a bug to ``on_error``; a hook that fails is logged and disturbs nothing."""
-        if self._on_error is None or isinstance(error, Abort):
+        refused = isinstance(error, TransportUnsuitable) and error.refused_by is not None
+        if self._on_error is None or isinstance(error, Abort) or refused:
             return
         try:
             self._on_error(error, context)

@@ -14,7 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
-__all__ = ["AcceptTransport", "Request", "Transport", "TransportHandler", "TransportName"]
+__all__ = [
+    "AcceptExchange",
+    "AcceptTransport",
+    "ExchangeMaker",
+    "ExchangeTransport",
+    "OutgoingExchange",
+    "Request",
+    "Transport",
+    "TransportHandler",
+    "TransportName",
+]
 
 TransportName: TypeAlias = Literal["memory", "websocket", "http", "sse"]
 
@@ -60,6 +70,36 @@ class Transport(Protocol):
         """Close at once and drop what is queued. ``transport_lost`` follows."""
 
 
+class ExchangeTransport(Transport, Protocol):
+    """One HTTP request and its response (TW-SES-060): each direction has an end of its own."""
+
+    def send_last(self, batches: Sequence[bytes]) -> None:
+        """As :meth:`send`, and end this side's body behind them: nothing is sent after this."""
+
+    def pause(self) -> None:
+        """Deliver about nothing more until :meth:`resume`; what was read already may still come."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+
+class OutgoingExchange(ExchangeTransport, Protocol):
+    """The client's side of an exchange; not writable until it is connected."""
+
+    def open(self, handler: TransportHandler) -> None:
+        """Begin to connect, once; ``handler`` learns in its callbacks what becomes of it."""
+
+
+class ExchangeMaker(Protocol):
+    """What an HTTP adapter gives to a client."""
+
+    def make(self) -> OutgoingExchange:
+        """Make the transport of one exchange; nothing happens before it is opened."""
+
+    def close(self) -> None:
+        """Drop the connections that no exchange uses."""
+
+
 class TransportHandler(Protocol):
     """What the driver offers to the adapter."""
 
@@ -72,9 +112,15 @@ class TransportHandler(Protocol):
     def transport_writable(self) -> None:
         """Go on sending: little is left in the adapter's buffer."""
 
+    def input_ended(self) -> None:
+        """Learn, as the server of an exchange, that the request is complete; the response goes on."""
+
     def transport_lost(self, error: Exception | None) -> None:
         """Learn that the transport is gone: None where it ended in order, else why."""
 
 
 AcceptTransport: TypeAlias = Callable[[Transport], TransportHandler]
 """What a server gives to its adapters: called once for each new transport."""
+
+AcceptExchange: TypeAlias = Callable[[ExchangeTransport], TransportHandler]
+"""The same for each HTTP request."""

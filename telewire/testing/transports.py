@@ -63,6 +63,7 @@ class Recorder:
         self.batches: list[bytes] = []
         self.byte_signs = 0
         self.writable_signs = 0
+        self.input_ends = 0
         self.losses: list[Exception | None] = []
         self.complaints: list[str] = []
         self._inside: str | None = None
@@ -90,6 +91,11 @@ class Recorder:
         """Count a sign that there is room."""
         self._note("transport_writable")
         self.writable_signs += 1
+
+    def input_ended(self) -> None:
+        """Count an end of the other side's direction."""
+        self._note("input_ended")
+        self.input_ends += 1
 
     def transport_lost(self, error: Exception | None) -> None:
         """Write down the end."""

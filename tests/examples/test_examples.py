@@ -12,7 +12,8 @@ from types import ModuleType
 import anyio
 import pytest
 
-from telewire import Abort, ByteStream, Limits, Remote, Service
+from telewire import Abort, ByteStream, Limits, Remote, Service, TransportUnsuitable
+from telewire.runtime.transport import TransportName
 from telewire_transports import connect, memory, serve
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -30,6 +31,21 @@ async def over_memory(service: Service, headers: dict[str, str] | None = None) -
 
 @asynccontextmanager
 async def over_websocket(service: Service, headers: dict[str, str] | None = None) -> AsyncIterator[Remote]:
+    async with over_socket(service, "websocket", headers) as remote:
+        yield remote
+
+
+@asynccontextmanager
+async def over_http(service: Service, headers: dict[str, str] | None = None) -> AsyncIterator[Remote]:
+    """Each call a request of its own."""
+    async with over_socket(service, "http", headers) as remote:
+        yield remote
+
+
+@asynccontextmanager
+async def over_socket(
+    service: Service, transport: TransportName, headers: dict[str, str] | None
+) -> AsyncIterator[Remote]:
     ports: list[int] = []
     started = anyio.Event()
 
@@ -43,14 +59,21 @@ async def over_websocket(service: Service, headers: dict[str, str] | None = None
     async with anyio.create_task_group() as group:
         group.start_soon(serving)
         await started.wait()
-        async with connect(f"ws://127.0.0.1:{ports[0]}/telewire", headers=headers) as remote:
+        url = f"http://127.0.0.1:{ports[0]}/telewire"
+        async with connect(url, headers=headers, transport=transport) as remote:
             yield remote
         group.cancel_scope.cancel()
 
 
-@pytest.fixture(params=[over_memory, over_websocket])
+@pytest.fixture(params=[over_memory, over_websocket, over_http])
 def over(request: pytest.FixtureRequest) -> Callable[[Service], asynccontextmanager[Remote]]:
     """Connect to a service over each transport."""
+    return request.param
+
+
+@pytest.fixture(params=[over_memory, over_websocket])
+def over_sessions(request: pytest.FixtureRequest) -> Callable[[Service], asynccontextmanager[Remote]]:
+    """The same for what one HTTP request and its response cannot carry."""
     return request.param
 
 
@@ -127,10 +150,12 @@ async def test_ticker(load: Load, over, anyio_backend: str) -> None:
     assert example.ended == ["the ticker was stopped"]
 
 
-async def test_ticker_runs_ahead_by_its_window_and_no_further(load: Load, over, anyio_backend: str) -> None:
+async def test_ticker_runs_ahead_by_its_window_and_no_further(
+    load: Load, over_sessions, anyio_backend: str
+) -> None:
     example = load("ticker")
     window = Limits().stream_window // Limits().item_cost
-    async with over(example.service) as remote:
+    async with over_sessions(example.service) as remote:
         iterator = await remote[example.on_ticks]()
         assert await anext(iterator) == 0
         await until(lambda: len(example.sent) >= window)
@@ -141,19 +166,21 @@ async def test_ticker_runs_ahead_by_its_window_and_no_further(load: Load, over, 
         assert len(example.sent) == produced
 
 
-async def test_notifications(load: Load, over, anyio_backend: str) -> None:
+async def test_notifications(load: Load, over_sessions, anyio_backend: str) -> None:
     example = load("notifications")
     shown: list[str] = []
-    async with over(example.service) as remote:
+    async with over_sessions(example.service) as remote:
         arrived = await example.client(remote, shown.append, 0)
         assert example.ended == ["unsubscribed"]
     assert arrived == shown == example.sent
     assert arrived == ["ordered: tea", "ordered: coffee", "ordered: a second coffee"]
 
 
-async def test_notifications_end_when_the_client_goes_away(load: Load, over, anyio_backend: str) -> None:
+async def test_notifications_end_when_the_client_goes_away(
+    load: Load, over_sessions, anyio_backend: str
+) -> None:
     example = load("notifications")
-    async with over(example.service) as remote:
+    async with over_sessions(example.service) as remote:
         await remote[example.on_subscribe](list[str]().append)
     await until(lambda: example.ended)
     assert example.ended == ["unsubscribed"]
@@ -171,20 +198,20 @@ async def test_dashboard(load: Load, over, anyio_backend: str) -> None:
     assert example.ended == ["the report was cancelled"]
 
 
-async def test_counter(load: Load, over, anyio_backend: str) -> None:
+async def test_counter(load: Load, over_sessions, anyio_backend: str) -> None:
     example = load("counter")
     shown: list[str] = []
-    async with over(example.service) as remote:
+    async with over_sessions(example.service) as remote:
         arrived = await example.client(remote, shown.append, 0.001)
         await until(lambda: example.ended)
     assert arrived == [1, 2, 3, 4, 5] == example.sent[:5]
     assert example.ended == ["the interval was cleared"]
 
 
-async def test_team_feed(load: Load, over, anyio_backend: str) -> None:
+async def test_team_feed(load: Load, over_sessions, anyio_backend: str) -> None:
     example = load("team_feed")
     shown: list[str] = []
-    async with over(example.service, example.headers) as remote:
+    async with over_sessions(example.service, example.headers) as remote:
         arrived = await example.client(remote, shown.append, 0)
     assert arrived == shown == example.sent
     assert (arrived[0], arrived[-1]) == ("ann is not in team blue", "ann is not in team red")
@@ -196,6 +223,27 @@ async def test_team_feed_needs_a_login(load: Load, over, anyio_backend: str) -> 
         with pytest.raises(Abort) as refused:
             await remote[example.on_feed]("red")
     assert refused.value.value == "log in first"
+
+
+async def test_team_feed_is_refused_to_who_is_no_member(load: Load, over, anyio_backend: str) -> None:
+    example = load("team_feed")
+    async with over(example.service, example.headers) as remote:
+        with pytest.raises(Abort) as refused:
+            await remote[example.on_feed]("blue")
+    assert refused.value.value == "ann is not in team blue"
+
+
+@pytest.mark.parametrize("name", ["notifications", "counter", "chat_room", "team_feed", "mixed"])
+async def test_what_one_http_request_cannot_carry_says_what_can(
+    load: Load, anyio_backend: str, name: str
+) -> None:
+    example = load(name)
+    headers = getattr(example, "headers", None)
+    async with over_http(example.service, headers) as remote:
+        with pytest.raises(TransportUnsuitable, match="Use: websocket") as unsuitable:
+            await example.client(remote, list[str]().append, 0)
+    assert unsuitable.value.needed == ("websocket",)
+    assert unsuitable.value.retryable
 
 
 async def test_search(load: Load, over, anyio_backend: str) -> None:
@@ -221,10 +269,10 @@ async def test_search_closes_the_database_when_the_client_goes_away(
     assert example.ended == ["the database was closed"]
 
 
-async def test_chat_room(load: Load, over, anyio_backend: str) -> None:
+async def test_chat_room(load: Load, over_sessions, anyio_backend: str) -> None:
     example = load("chat_room")
     shown: list[str] = []
-    async with over(example.service) as remote:
+    async with over_sessions(example.service) as remote:
         arrived = await example.client(remote, shown.append, 0)
         await until(lambda: len(example.ended) == 2)
     assert arrived == example.sent
@@ -233,9 +281,11 @@ async def test_chat_room(load: Load, over, anyio_backend: str) -> None:
     assert not example.members
 
 
-async def test_chat_room_is_left_when_the_client_goes_away(load: Load, over, anyio_backend: str) -> None:
+async def test_chat_room_is_left_when_the_client_goes_away(
+    load: Load, over_sessions, anyio_backend: str
+) -> None:
     example = load("chat_room")
-    async with over(example.service) as remote:
+    async with over_sessions(example.service) as remote:
         ann = await remote[example.on_join]("Ann")
         assert not ann.closed
         assert not example.ended
@@ -322,10 +372,10 @@ async def test_compress_video_kills_ffmpeg_when_the_client_has_seen_enough(
     assert example.ended == ["ffmpeg is gone"]
 
 
-async def test_mixed(load: Load, over, anyio_backend: str) -> None:
+async def test_mixed(load: Load, over_sessions, anyio_backend: str) -> None:
     example = load("mixed")
     shown: list[str] = []
-    async with over(example.service) as remote:
+    async with over_sessions(example.service) as remote:
         arrived = await example.client(remote, shown.append, 0)
         await until(lambda: example.ended)
     assert arrived == shown == example.sent == PRINTED["mixed"]

@@ -47,6 +47,12 @@ class ByteLink(Protocol):
     def writable(self) -> bool:
         """False while what waits here is above the high-water mark; then ``link_writable`` follows."""
 
+    def pause_reading(self) -> None:
+        """Read nothing more; what was read already may still come. The peer's end is not seen either."""
+
+    def resume_reading(self) -> None:
+        """Read again."""
+
     def write(self, data: bytes) -> None:
         """Queue bytes; never waits. On a closed or dead link this does nothing."""
 

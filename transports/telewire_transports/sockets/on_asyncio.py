@@ -106,6 +106,16 @@ class AsyncioLink(asyncio.BufferedProtocol):
         if self.writable and not self._closing:
             self.handler.link_writable()
 
+    def pause_reading(self) -> None:
+        """Read nothing more."""
+        if not self._closing:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if not self._closing:
+            self._transport.resume_reading()
+
     def write(self, data: bytes) -> None:
         """Queue bytes."""
         if not self._closing:
@@ -120,12 +130,18 @@ class AsyncioLink(asyncio.BufferedProtocol):
         """Send what is queued, then close."""
         if self._closing:
             return
+        # The peer's end must be seen.
+        self._transport.resume_reading()
         self._closing = True
         self._deadline = self._loop.call_later(within, self._transport.abort)
         if not drain:
             self._transport.close()
         elif self._transport.can_write_eof():
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError:
+                # The peer is gone, and nobody has told us yet.
+                self._transport.abort()
         else:
             # asyncio's TLS drops its output when bytes of the peer cross our close, so leave it some time.
             self._loop.call_later(min(within, TLS_DRAIN_SECONDS), self._transport.close)

@@ -47,6 +47,7 @@ class TrioLink:
         self._queue: deque[bytes] = deque()
         self._waiting = 0
         self._wake = trio.Event()
+        self._readable: trio.Event | None = None
         self._scope = trio.CancelScope()
         self._closing = False
         self._drain = False
@@ -83,6 +84,8 @@ class TrioLink:
             while data := await self._stream.receive_some(READ_BYTES):
                 if not self._closing:
                     self.handler.data_received(bytes(data))
+                while self._readable is not None:
+                    await self._readable.wait()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._lost(error)
             return
@@ -132,6 +135,17 @@ class TrioLink:
             self._error = cause if isinstance(cause, Exception) else error
         self._scope.cancel()
 
+    def pause_reading(self) -> None:
+        """Read nothing more, behind the read that goes on."""
+        if self._readable is None and not self._closing:
+            self._readable = trio.Event()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if self._readable is not None:
+            self._readable.set()
+            self._readable = None
+
     def write(self, data: bytes) -> None:
         """Queue bytes for the writer."""
         self.writelines((data,))
@@ -151,6 +165,8 @@ class TrioLink:
         """Send what is queued, then close."""
         if self._closing:
             return
+        # The peer's end must be seen.
+        self.resume_reading()
         self._closing = True
         self._drain = drain
         self._deadline = self._backend.call_at(self._backend.now() + within, self._scope.cancel)

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from telewire_transports.websocket.client import connect_websocket
-from telewire_transports.websocket.server import WebSocketListener, serve_websocket
+from telewire_transports.websocket.server import WebSocketListener, serve_websocket, websocket_route
 from telewire_transports.websocket.transport import WebSocketTransport
 
-__all__ = ["WebSocketListener", "WebSocketTransport", "connect_websocket", "serve_websocket"]
+__all__ = [
+    "WebSocketListener",
+    "WebSocketTransport",
+    "connect_websocket",
+    "serve_websocket",
+    "websocket_route",
+]

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Final, final
 
 import anyio
-import h11
 import wsproto
 from wsproto.events import AcceptConnection, RejectConnection, RejectData
 from wsproto.events import Request as UpgradeRequest
@@ -18,6 +17,7 @@ from telewire.errors import ErrorCode, NetworkError, RemoteProtocolError
 from telewire.limits import Limits
 from telewire.runtime.backend import current_backend
 from telewire.runtime.transport import AcceptTransport, Request, Transport
+from telewire_transports.request_headers import HeaderSource, check_headers, current_headers
 from telewire_transports.sockets import ByteLink, open_link
 from telewire_transports.text import printable
 from telewire_transports.urls import ParsedUrl, parse_url
@@ -37,7 +37,7 @@ async def connect_websocket(
     url: str,
     accept: AcceptTransport,
     *,
-    headers: Mapping[str, str] | None = None,
+    headers: HeaderSource = None,
     timeout: float = 10.0,
     ssl_context: ssl.SSLContext | None = None,
     limits: Limits | None = None,
@@ -53,7 +53,7 @@ async def connect_websocket(
         RemoteProtocolError: the server speaks WebSocket, but not ``telewire.1``.
     """
     where = parse_url(url)
-    request = _request(where, headers or {})
+    request = _request(where, await current_headers(headers))
     if where.tls and ssl_context is None:
         ssl_context = ssl.create_default_context()
     deadline = anyio.current_time() + timeout
@@ -83,19 +83,7 @@ async def connect_websocket(
 
 
 def _request(where: ParsedUrl, headers: Mapping[str, str]) -> UpgradeRequest:
-    extra: list[tuple[bytes, bytes]] = []
-    for name, value in headers.items():
-        if name.lower() in _OURS or name.lower().startswith("sec-websocket-"):
-            raise ValueError(
-                f"The header {name!r} belongs to the WebSocket handshake; leave it out of headers=."
-            )
-        try:
-            pair = (name.encode("ascii"), value.encode("latin-1"))
-            h11.Request(method=b"GET", target=b"/", headers=[(b"host", b"x"), pair])
-        except (UnicodeError, h11.LocalProtocolError) as error:
-            # The value is not repeated: it is often a secret.
-            raise ValueError(f"The header {name!r}, or its value, holds characters no header can.") from error
-        extra.append(pair)
+    extra = check_headers(headers, _OURS, "sec-websocket-", "the WebSocket handshake")
     return UpgradeRequest(
         host=where.authority, target=where.path, subprotocols=[SUBPROTOCOL], extra_headers=extra
     )

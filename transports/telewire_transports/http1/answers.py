@@ -1,0 +1,65 @@
+"""Answer: what the head of a response says, and the error for one that is no exchange (TW-SES-084)."""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+import h11
+
+from telewire.errors import NetworkError, TelewireError, TransportUnsuitable
+from telewire_transports.http1.body import CONTENT_TYPE
+from telewire_transports.text import printable
+from telewire_transports.urls import ParsedUrl
+
+__all__ = ["Answer"]
+
+_OK: Final = 200
+_TEXT_BYTES: Final = 1024
+# The server, or this worker of it, is there and takes no exchange of this kind.
+_UNSUITABLE: Final = frozenset({405, 411, 415, 417, 421, 426, 501})
+_LATER: Final = frozenset({429, 503})
+
+
+@final
+class Answer:
+    """The head of a response, and the text of a refusal, as far as it is plain."""
+
+    def __init__(self, where: ParsedUrl, response: h11.Response) -> None:
+        self._where = where
+        self._status = response.status_code
+        headers = dict(response.headers)
+        self._type = headers.get(b"content-type", b"")
+        self._location = headers.get(b"location", b"")
+        self._text = b""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the body is no exchange's."""
+        return self._status != _OK or self._type.lower() != CONTENT_TYPE
+
+    def add(self, data: bytes) -> bool:
+        """Keep some of the text; whether that is enough of it."""
+        self._text += data
+        return len(self._text) >= _TEXT_BYTES
+
+    def error(self) -> TelewireError:
+        """The sentence for the caller."""
+        status = self._status
+        if status == _OK:
+            what = printable(self._type) or "no content type"
+            return NetworkError(
+                f"{self._where} answered with {what} where application/telewire was expected; "
+                "a proxy, a login page or another server may stand there."
+            )
+        if 300 <= status < 400:
+            target = printable(self._location) or "nowhere"
+            return NetworkError(f"{self._where} redirects, with status {status}, to {target}; connect there.")
+        said = ""
+        if self._type.lower().startswith(b"text/plain"):
+            said = printable(self._text)
+        sentence = f"{self._where} refused the call with status {status}" + (f": {said}" if said else ".")
+        if status in _UNSUITABLE:
+            return TransportUnsuitable(("websocket",), sentence)
+        error = NetworkError(sentence)
+        error.retryable = status in _LATER
+        return error

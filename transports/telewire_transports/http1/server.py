@@ -1,0 +1,244 @@
+"""ServerExchange: one POST and its streamed response, from the judged head to the last byte of both."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, final
+
+import h11
+
+from telewire.errors import NetworkError, RemoteProtocolError
+from telewire.limits import Limits
+from telewire.runtime.backend import current_backend
+from telewire.runtime.transport import AcceptExchange, Request, TransportHandler
+from telewire_transports.http1.body import CONTENT_TYPE, HEAD_BYTES, BodyReader, BodyWriter, Headers
+from telewire_transports.sockets import ByteLink
+from telewire_transports.text import printable
+from telewire_transports.web_door import Door, Refusal, Route, WebListener, listen_web, make_door
+
+__all__ = ["ServerExchange", "exchange_route", "serve_http1"]
+
+# TW-SES-080: nobody on the way keeps it, changes it or holds it back.
+_HEADERS: Final[Headers] = [
+    (b"Content-Type", CONTENT_TYPE),
+    (b"Cache-Control", b"no-store, no-transform"),
+    (b"X-Accel-Buffering", b"no"),
+    (b"X-Content-Type-Options", b"nosniff"),
+]
+
+
+async def serve_http1(
+    accept: AcceptExchange,
+    *,
+    host: str | None = "127.0.0.1",
+    port: int = 8000,
+    path: str = "/telewire",
+    ssl_context: ssl.SSLContext | None = None,
+    limits: Limits | None = None,
+    origins: Collection[str] = (),
+    hosts: Collection[str] = (),
+) -> WebListener:
+    """Accept exchanges at ``path`` and hand each to ``accept``; the caller owes ``aclose``.
+
+    ``port`` 0 takes a free one, told by the listener. ``origins`` and ``hosts`` widen who may call
+    (:class:`WebRules`). The head of a request may take ``limits.hello_seconds`` (TW-SES-082).
+
+    Raises:
+        OSError: the address cannot be bound.
+        ValueError: ``path`` does not begin with a slash.
+    """
+    door = make_door(host, path, limits, origins, hosts)
+    door.routes[b"POST"] = exchange_route(accept, door)
+    return await listen_web(door, host=host, port=port, ssl_context=ssl_context)
+
+
+def exchange_route(accept: AcceptExchange, door: Door) -> Route:
+    """What a door does with POST: begin an exchange (TW-SES-081)."""
+
+    def route(
+        link: ByteLink, http: h11.Connection, request: h11.Request, headers: Mapping[str, str], rest: bytes
+    ) -> None:
+        _check(headers)
+        target = request.target.decode("ascii")
+        found = Request(path=target.partition("?")[0], headers=headers, peer=link.peer, transport="http")
+        ServerExchange(link, http, found, door).start(accept, rest)
+
+    return route
+
+
+def _check(headers: Mapping[str, str]) -> None:
+    content_type = headers.get("content-type", "")
+    if content_type.lower() != CONTENT_TYPE.decode():
+        raise Refusal(
+            415,
+            f"The content type {printable(content_type)!r} is not application/telewire.",
+            (b"Accept-Post", CONTENT_TYPE),
+        )
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refusal(415, "The body of an exchange is not encoded; leave out Content-Encoding.")
+    expectation = headers.get("expect", "100-continue")
+    if expectation.lower() != "100-continue":
+        raise Refusal(417, f"The expectation {printable(expectation)!r} cannot be met.")
+
+
+def _head(framing: Headers) -> h11.Response:
+    # h11 says itself that it sends chunks, and knows who cannot read them.
+    chosen = [pair for pair in framing if pair[0] != b"transfer-encoding"]
+    return h11.Response(status_code=200, headers=[*_HEADERS, *chosen])
+
+
+@final
+class ServerExchange:
+    """An :class:`ExchangeTransport` that is also the handler of its link until both bodies have ended."""
+
+    handler: TransportHandler
+
+    def __init__(self, link: ByteLink, http: h11.Connection, request: Request, door: Door) -> None:
+        self.request = request
+        self._link = link
+        self._http = http
+        self._door = door
+        self._reader = BodyReader(door.limits)
+        self._writer = BodyWriter(http, _head)
+        self._grace = door.limits.cleanup_seconds
+        self._error: Exception | None = None
+        # The request is complete; both sides are, and the link is somebody else's or closing.
+        self._complete = False
+        self._over = False
+        self._ahead = 0
+
+    def start(self, accept: AcceptExchange, rest: bytes) -> None:
+        """Hand the transport over, then what has come of the body."""
+        self._link.handler = self
+        if self._http.they_are_waiting_for_100_continue:
+            self._link.write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+        self.handler = accept(self)
+        self.data_received(rest)
+
+    # --- ExchangeTransport -----------------------------------------------------------------------
+
+    @property
+    def writable(self) -> bool:
+        """False while more than 64 KiB wait in the link."""
+        return self._link.writable
+
+    def send(self, batches: Sequence[bytes]) -> None:
+        """Queue whole batches as one chunk."""
+        if self._error is None and not self._over:
+            self._writer.send(self._link, batches)
+
+    def send_last(self, batches: Sequence[bytes]) -> None:
+        """Queue whole batches, and the end of the response."""
+        if self._error is not None or self._over or self._writer.ended:
+            return
+        self._writer.send_last(self._link, batches)
+        if not self._complete:
+            # What is still coming nobody wants; the client learns it by reading the response.
+            self._over = True
+            self._link.close(within=self._grace, drain=True)
+        else:
+            self._finish()
+
+    def pause(self) -> None:
+        """Read nothing more of the request."""
+        if not self._over:
+            self._link.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if not self._over:
+            self._link.resume_reading()
+
+    def close(self) -> None:
+        """Send what is queued and end the response."""
+        self.send_last(())
+
+    def abort(self) -> None:
+        """Drop the link."""
+        if self._error is None and not self._over:
+            self._error = NetworkError("The response was broken off on this side.")
+            self._link.abort()
+
+    def _finish(self) -> None:
+        """Both bodies have ended: the link may serve another request."""
+        self._over = True
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE and not self._door.closed:
+            self._http.start_next_cycle()
+            self._link.resume_reading()
+            self._link.handler = self._door.read_request(self._link, self._http)
+            backend = current_backend()
+            backend.call_soon(lambda: self.handler.transport_lost(None))
+        else:
+            self._link.close(within=self._grace)
+
+    # --- ByteHandler -----------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Take a part of the request; behind its end, only wait for the end of the connection."""
+        if self._complete or self._error is not None or self._over:
+            self._ahead += len(data)
+            if self._ahead > HEAD_BYTES and not self._over:
+                # Requests sent ahead are not collected without bound.
+                self._link.pause_reading()
+            if self._complete and data and not self._over:
+                self._http.receive_data(data)
+            return
+        try:
+            if data:
+                self._http.receive_data(data)
+            self._take()
+        except h11.RemoteProtocolError as error:
+            self._fail(RemoteProtocolError(f"The body of the request is broken: {printable(str(error))}."))
+
+    def _take(self) -> None:
+        heard = False
+        while not self._over and self._error is None:
+            event = self._http.next_event()
+            if isinstance(event, h11.Data):
+                batches, error = self._reader.cut(bytes(event.data))
+                heard = heard or bool(batches)
+                if not self._deliver(batches):
+                    return
+                if error is not None:
+                    self._fail(error)
+            elif isinstance(event, h11.EndOfMessage):
+                error = self._reader.end()
+                if error is not None:
+                    self._fail(error)
+                    return
+                self._complete = True
+                self.handler.input_ended()
+                return
+            else:
+                if not heard:
+                    self.handler.bytes_received()
+                return
+
+    def _deliver(self, batches: list[bytes]) -> bool:
+        """Hand out batches, as long as they are wanted."""
+        for batch in batches:
+            self.handler.batch_received(batch)
+            if self._over or self._error is not None:
+                return False
+        return True
+
+    def _fail(self, error: RemoteProtocolError) -> None:
+        """End an exchange whose request cannot be read: say so where nothing was said yet, or break off."""
+        self._error = error
+        if not self._writer.begun:
+            self._link.write(bytes(Refusal(400, str(error))))
+        self._link.close(within=self._grace, drain=True)
+
+    def link_writable(self) -> None:
+        """Pass on that there is room."""
+        if not self._over and self._error is None:
+            self.handler.transport_writable()
+
+    def link_lost(self, error: Exception | None) -> None:
+        """Report the end: in order only where the response had ended."""
+        if self._error is None and not self._writer.ended:
+            self._error = NetworkError("The client closed the connection before the response had ended.")
+            self._error.__cause__ = error
+        self._over = True
+        self.handler.transport_lost(self._error)

@@ -1,0 +1,57 @@
+"""Headers of a client's requests: given as a mapping or a callable, checked before they leave."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import TypeAlias
+
+import h11
+
+from telewire.errors import NetworkError
+
+__all__ = ["HeaderSource", "check_headers", "current_headers"]
+
+HeaderSource: TypeAlias = (
+    Mapping[str, str] | Callable[[], Mapping[str, str] | Awaitable[Mapping[str, str]]] | None
+)
+"""Headers, or what gives them anew for each request, sync or async."""
+
+
+async def current_headers(source: HeaderSource) -> Mapping[str, str]:
+    """The headers of the next request.
+
+    Raises:
+        NetworkError: the callable failed; its exception is the cause.
+    """
+    if source is None or isinstance(source, Mapping):
+        return source or {}
+    try:
+        found = source()
+        return await found if inspect.isawaitable(found) else found
+    except Exception as error:
+        raise NetworkError(
+            f"There was no request, since headers= raised {type(error).__name__}; see its traceback."
+        ) from error
+
+
+def check_headers(
+    headers: Mapping[str, str], ours: Collection[str], prefix: str, what: str
+) -> list[tuple[bytes, bytes]]:
+    """Headers as bytes; ``ours``, and what begins with ``prefix``, belong to ``what``.
+
+    Raises:
+        ValueError: one cannot be sent; the message has its name and never its value.
+    """
+    checked: list[tuple[bytes, bytes]] = []
+    for name, value in headers.items():
+        if name.lower() in ours or name.lower().startswith(prefix):
+            raise ValueError(f"The header {name!r} belongs to {what}; leave it out of headers=.")
+        try:
+            pair = (name.encode("ascii"), value.encode("latin-1"))
+            h11.Request(method=b"GET", target=b"/", headers=[(b"host", b"x"), pair])
+        except (UnicodeError, h11.LocalProtocolError) as error:
+            # The value is not repeated: it is often a secret.
+            raise ValueError(f"The header {name!r}, or its value, holds characters no header can.") from error
+        checked.append(pair)
+    return checked

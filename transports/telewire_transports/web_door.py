@@ -1,0 +1,245 @@
+"""Door: reads the head of each request that comes in on a port, judges it, and hands it on by its method.
+
+Nothing of a request is believed before Host, Origin and Sec-Fetch-Site have passed (D19). What a method
+does is another module's: a WebSocket is opened with GET, an exchange is a POST.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Collection, Mapping
+from typing import Final, Protocol, final
+
+import h11
+
+from telewire.limits import Limits
+from telewire.runtime.backend import current_backend
+from telewire_transports.sockets import ByteLink, Listener, listen
+from telewire_transports.text import printable
+from telewire_transports.web_rules import WebRules
+
+__all__ = ["Door", "Refusal", "Route", "WebListener", "listen_web", "make_door"]
+
+_HEAD_BYTES: Final = 16 * 1024
+_REASONS: Final = {
+    400: b"Bad Request",
+    403: b"Forbidden",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    408: b"Request Timeout",
+    415: b"Unsupported Media Type",
+    417: b"Expectation Failed",
+    426: b"Upgrade Required",
+    431: b"Request Header Fields Too Large",
+    501: b"Not Implemented",
+}
+
+
+class Refusal(Exception):
+    """Ends a request with an HTTP status and a sentence."""
+
+    def __init__(self, status: int, message: str, *headers: tuple[bytes, bytes]) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = headers
+
+    def __bytes__(self) -> bytes:
+        """The whole response, behind which the connection is closed."""
+        body = self.message.encode("utf-8", "backslashreplace") + b"\n"
+        lines = [
+            b"HTTP/1.1 %d %s" % (self.status, _REASONS[self.status]),
+            b"Content-Type: text/plain; charset=utf-8",
+            b"X-Content-Type-Options: nosniff",
+            b"Cache-Control: no-store",
+            b"Content-Length: %d" % len(body),
+            b"Connection: close",
+            *(name + b": " + value for name, value in self.headers),
+        ]
+        return b"\r\n".join((*lines, b"", body))
+
+
+class Route(Protocol):
+    """What a method does with a request that has passed the door."""
+
+    def __call__(
+        self,
+        link: ByteLink,
+        http: h11.Connection,
+        request: h11.Request,
+        headers: Mapping[str, str],
+        rest: bytes,
+    ) -> None:
+        """Take the link over; ``rest`` came behind what ``http`` was given.
+
+        Raises:
+            Refusal: it does not; nothing has been written.
+        """
+
+
+@final
+class Door:
+    """What all links of one listener share."""
+
+    def __init__(self, path: str, limits: Limits, rules: WebRules) -> None:
+        self.path = path
+        self.limits = limits
+        self.rules = rules
+        self.routes: dict[bytes, Route] = {}
+        """By method."""
+        self.links: set[ByteLink] = set()
+        """Links that are not, or not yet, or no longer somebody's transport."""
+        self.closed = False
+
+    def read_request(self, link: ByteLink, http: h11.Connection | None = None) -> _RequestReader:
+        """Handle a link until its next request has been judged; ``http`` is what it spoke until now."""
+        return _RequestReader(link, self, http)
+
+    def judge(self, link: ByteLink, http: h11.Connection, request: h11.Request, rest: bytes) -> None:
+        """Refuse what is no business of ours, before anything in it is believed; hand on the rest.
+
+        Raises:
+            Refusal: it is refused.
+        """
+        headers: dict[str, str] = {}
+        for raw, value in request.headers:
+            name, text = raw.decode("ascii"), value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {text}" if name in headers else text
+        reason = self.rules.refusal(headers, link.local_port)
+        if reason is not None:
+            raise Refusal(403, reason)
+        path = request.target.decode("ascii").partition("?")[0]
+        if path != self.path:
+            raise Refusal(404, f"There is nothing at {printable(path)}.")
+        route = self.routes.get(request.method)
+        if route is None:
+            methods = b", ".join(self.routes)
+            raise Refusal(405, f"This address answers to {methods.decode()}.", (b"Allow", methods))
+        route(link, http, request, headers, rest)
+
+    def refuse(self, link: ByteLink, refusal: Refusal) -> None:
+        """Answer with a refusal and close."""
+        link.write(bytes(refusal))
+        link.close(within=self.limits.cleanup_seconds, drain=True)
+
+
+@final
+class _RequestReader:
+    """Handles a link until the head of its next request is there."""
+
+    def __init__(self, link: ByteLink, door: Door, http: h11.Connection | None) -> None:
+        self._link = link
+        self._door = door
+        self._again = http is not None
+        self._http = http or h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
+        self._received = 0
+        self._judged = False
+        backend = current_backend()
+        self._seconds = door.limits.idle_seconds if self._again else door.limits.hello_seconds
+        self._timer = backend.call_at(backend.now() + self._seconds, self._late)
+        door.links.add(link)
+        if door.closed:
+            backend.call_soon(link.abort)
+        elif self._again and self._http.trailing_data[0]:
+            # What the client has sent ahead.
+            backend.call_soon(lambda: self.data_received(b""))
+
+    def data_received(self, data: bytes) -> None:
+        """Collect the request, then judge it."""
+        if self._judged:
+            return
+        room = _HEAD_BYTES - self._received
+        self._received += len(data)
+        try:
+            request = self._next_event(data[:room])
+            if isinstance(request, h11.Request):
+                self._judged = True
+                self._timer.cancel()
+                self._door.judge(self._link, self._http, request, data[room:])
+                self._door.links.discard(self._link)
+            elif self._received >= _HEAD_BYTES:
+                raise Refusal(431, f"The request has more than {_HEAD_BYTES} bytes of headers.")
+        except Refusal as refusal:
+            self._refuse(refusal)
+
+    def _next_event(self, data: bytes) -> object:
+        try:
+            if data:
+                self._http.receive_data(data)
+            return self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            status = error.error_status_hint if error.error_status_hint in (431, 501) else 400
+            raise Refusal(status, f"This is no HTTP request: {printable(str(error))}.") from error
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._judged = True
+        self._timer.cancel()
+        self._door.refuse(self._link, refusal)
+
+    def _late(self) -> None:
+        if self._again and not self._received:
+            # Nobody has asked anything more.
+            self._link.close(within=self._door.limits.cleanup_seconds)
+        else:
+            self._refuse(Refusal(408, f"No request arrived within {self._seconds:g} s."))
+
+    def link_writable(self) -> None:
+        """Nothing waits for room before a request."""
+
+    def link_lost(self, error: Exception | None) -> None:
+        """Forget the link."""
+        self._timer.cancel()
+        self._door.links.discard(self._link)
+
+
+@final
+class WebListener:
+    """A port that requests come in on."""
+
+    def __init__(self, listener: Listener, door: Door) -> None:
+        self._listener = listener
+        self._door = door
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return self._listener.port
+
+    async def aclose(self) -> None:
+        """Accept no more, and drop links that carry nothing; transports that were accepted live on."""
+        self._door.closed = True
+        for link in tuple(self._door.links):
+            link.abort()
+        await self._listener.aclose()
+
+
+async def listen_web(
+    door: Door, *, host: str | None, port: int, ssl_context: ssl.SSLContext | None
+) -> WebListener:
+    """Let requests in through ``door``; the caller owes ``aclose``.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    listener = await listen(
+        host, port, door.read_request, ssl_context=ssl_context, handshake_timeout=door.limits.hello_seconds
+    )
+    return WebListener(listener, door)
+
+
+def make_door(
+    host: str | None,
+    path: str,
+    limits: Limits | None,
+    origins: Collection[str],
+    hosts: Collection[str],
+) -> Door:
+    """Make a door as the arguments of ``serve`` say.
+
+    Raises:
+        ValueError: ``path`` does not begin with a slash.
+        TypeError: ``origins`` or ``hosts`` is a string.
+    """
+    if not path.startswith("/"):
+        raise ValueError(f"path={path!r} does not begin with a slash; write {'/' + path!r}.")
+    return Door(path, limits or Limits(), WebRules.make(host, origins, hosts))
