@@ -40,6 +40,11 @@ class Resuming(Ending):
         """What names the session: the server's own, or what its hello said."""
         return self._session_id
 
+    @property
+    def detached(self) -> bool:
+        """Whether the conversation goes on and has no transport, or none that has answered yet."""
+        return self.link is not _ATTACHED and self.state is ConnectionState.OPEN
+
     def matches(self, token: bytes) -> bool:
         """Whether ``token`` is that of this session; takes the same time for all that are not."""
         return self._token is not None and compare_digest(self._token, token)

@@ -11,13 +11,15 @@ import anyio
 
 from telewire.core.connection import Connection
 from telewire.core.events import CallReceived
-from telewire.core.states import ConnectionState
+from telewire.core.states import ConnectionState, LinkState
 from telewire.errors import LocalProtocolError, NetworkError, TransportUnsuitable
 from telewire.limits import Limits
 from telewire.runtime.backend import current_backend
 from telewire.runtime.call import Call
 from telewire.runtime.context import current_call
 from telewire.runtime.driver import Driver
+from telewire.runtime.failures import log_bug
+from telewire.runtime.reconnecting import reconnect
 from telewire.runtime.remote import PLAIN, Options, Remote, start_call
 from telewire.runtime.running import Running
 from telewire.runtime.server import Server, answer, refuse
@@ -27,7 +29,7 @@ from telewire.runtime.threads import on_loop
 from telewire.runtime.transport import AcceptTransport, ExchangeMaker, Transport, TransportHandler
 
 if TYPE_CHECKING:
-    from telewire.runtime.backend import Backend, Signal
+    from telewire.runtime.backend import Backend, Signal, Task
 
 __all__ = ["Client"]
 
@@ -49,6 +51,7 @@ class Client:
         limits: what this side accepts.
         timeout: seconds until there is a connection, or the first word of an exchange's answer.
         service: what the server may call here.
+        resume: go on over another connection when one is lost.
     """
 
     def __init__(
@@ -60,7 +63,13 @@ class Client:
         timeout: float = 10.0,
         # Any: a service of any provider.
         service: Service[Any] | None = None,
+        resume: bool = False,
     ) -> None:
+        self._resume = resume
+        self._returning = False
+        self._return: Task | None = None
+        self._listeners: list[Callable[[str], object]] = []
+        self._told = "new"
         self._maker = exchanges
         self._exchanges: set[Driver] = set()
         self._running: Running | None = None
@@ -86,10 +95,39 @@ class Client:
 
     @property
     def state(self) -> str:
-        """``"new"``, ``"connected"`` or ``"lost"``."""
+        """``"new"``, ``"connected"``, ``"reconnecting"`` or ``"lost"``."""
         if self._gone or self._error is not None:
             return "lost"
-        return "connected" if self._opened else "new"
+        if not self._opened:
+            return "new"
+        detached = self._driver is not None and self._driver.connection.detached
+        return "reconnecting" if detached else "connected"
+
+    def on_state(self, callback: Callable[[str], object]) -> Callable[[], None]:
+        """Call ``callback(state)`` whenever :attr:`state` changes, on the loop; returns what ends that.
+
+        For user interfaces: while the client reconnects, calls and streams pause and nothing is lost.
+        A callback that fails is logged.
+        """
+        self._listeners.append(callback)
+
+        def stop() -> None:
+            if callback in self._listeners:
+                self._listeners.remove(callback)
+
+        return stop
+
+    def _tell(self) -> None:
+        """Tell of a change, once for each."""
+        state = self.state
+        if state == self._told:
+            return
+        self._told = state
+        for callback in tuple(self._listeners):
+            try:
+                callback(state)
+            except Exception as error:
+                log_bug(error, "A callback of on_state()")
 
     async def __aenter__(self) -> Remote:
         """Connect; returns the remote. Where each call is an exchange, nothing is connected yet.
@@ -144,6 +182,8 @@ class Client:
                 await self._running.wait(current_call())
             if self._server is not None:
                 await self._server.aclose()
+        if self._return is not None:
+            self._return.cancel()
         self._abort()
 
     def serve_by(self, server: Server) -> None:
@@ -169,14 +209,15 @@ class Client:
         if self._changed is not None:
             self._changed.set()
             self._changed = None
+        self._tell()
 
     # --- host of the driver ----------------------------------------------------------------------
 
     def _accept(self, transport: Transport) -> TransportHandler:
         assert self._backend is not None
-        connection = Connection("client", limits=self._limits, resume=False, now=self._backend.now())
+        connection = Connection("client", limits=self._limits, resume=self._resume, now=self._backend.now())
         self._driver = Driver(self._backend, connection, transport, self)
-        return self._driver
+        return self._driver.attach(transport)
 
     def opened(self) -> None:
         """The hellos have crossed."""
@@ -199,6 +240,27 @@ class Client:
     def lost(self) -> None:
         """The transport has ended."""
         self._gone = True
+        self._notify()
+
+    def detached(self) -> None:
+        """The transport is lost and the session is not: find the way back."""
+        self._notify()
+        driver, open_transport = self._driver, self._open_transport
+        if driver is not None and open_transport is not None and not self._returning:
+            self._returning = True
+            self._return = driver.backend.spawn(self._reconnect, driver, open_transport)
+
+    async def _reconnect(self, driver: Driver, open_transport: OpenTransport) -> None:
+        async def answered() -> None:
+            await self._wait_until(lambda: driver.connection.link is not LinkState.RESUMING)
+
+        try:
+            await reconnect(driver, open_transport, answered, self._timeout)
+        finally:
+            self._returning = False
+
+    def resumed(self) -> None:
+        """The session goes on."""
         self._notify()
 
     # --- calls -----------------------------------------------------------------------------------
@@ -322,6 +384,12 @@ class _Exchange:
     def closed(self, error: NetworkError | None) -> None:
         """The conversation is over."""
         self._end()
+
+    def detached(self) -> None:
+        """No exchange is ever resumed."""
+
+    def resumed(self) -> None:
+        """No exchange is ever resumed."""
 
     def lost(self) -> None:
         """The transport has ended; what came before may still be consumed."""

@@ -36,6 +36,7 @@ from telewire.core.events import (
 from telewire.core.states import ConnectionState
 from telewire.core.streams import Call, Stream
 from telewire.errors import ErrorCode, NetworkError
+from telewire.runtime.attachment import Attachment
 from telewire.runtime.backend import current_backend
 from telewire.runtime.exports import Exports
 from telewire.runtime.failures import received_error
@@ -43,6 +44,7 @@ from telewire.runtime.running import Running
 from telewire.wire.frames import Kind
 
 if TYPE_CHECKING:
+    from telewire.runtime.attachment import Route
     from telewire.runtime.backend import Backend, Timer
     from telewire.runtime.transport import ExchangeTransport, Transport
 
@@ -131,17 +133,28 @@ class Host(Protocol):
     def lost(self) -> None:
         """The transport has ended: nothing will be heard or said any more."""
 
+    def detached(self) -> None:
+        """The transport has ended, and the session goes on with another one: :meth:`Driver.attach`."""
+
+    def resumed(self) -> None:
+        """The session goes on over another transport."""
+
 
 @final
 class Driver:
-    """Binds one connection to one transport; a ``TransportHandler``.
+    """Binds one connection to one transport at a time; a ``TransportHandler``.
+
+    A session has one transport after the other, each with an attachment of its own; ``attachment``
+    is the present one's.
 
     That of an exchange is an ``ExchangeTransport``: it is paused and resumed as the connection is
     readable, and told which batches are the last.
     """
 
+    attachment: Attachment | None = None
     loss: Exception | None = None
     """Why the transport ended, where it did not end in order."""
+    _lost: bool = False
     _paused: bool = False
     _ended: bool = False
 
@@ -209,15 +222,86 @@ class Driver:
         """
         self._gone = True
         self.loss = error
+        self.attachment = None
         if error is None and self._exchange is not None:
             # Heard of only where the call is not over.
             self.loss = NetworkError("The response ended before the call did; a proxy may have cut it off.")
         self.connection.receive_eof(self.backend.now())
         self.dispatch()
-        if self._timer is not None and self.connection.state is ConnectionState.CLOSED:
+        if self.connection.detached:
+            self._arm()
+            self.host.detached()
+            return
+        if self.connection.state is ConnectionState.CLOSED:
+            self._disarm()
+        self._tell_lost()
+
+    # --- sessions --------------------------------------------------------------------------------
+
+    def attach(
+        self, transport: Transport, route: Route | None = None, attachment: Attachment | None = None
+    ) -> Attachment:
+        """Go on over ``transport``; returns what that is to talk to. The old one is dropped, if it is left.
+
+        ``attachment`` is what the transport talks to already, ``route`` decides whom its first batches
+        are for.
+
+        What the connection has to say of it was said before: :meth:`Connection.attach` by a client,
+        :meth:`Connection.resume` by a server.
+        """
+        if not self._gone and self.transport is not transport:
+            self.transport.abort()
+        self.transport = transport
+        self._gone = False
+        self.attachment = attachment or Attachment(self, transport, route)
+        self._disarm()
+        self.digest()
+        return self.attachment
+
+    def digest(self) -> None:
+        """Owed after every input: hand out what it means, and let the answers leave with this pass."""
+        self.dispatch()
+        if not self._flushing:
+            self.schedule()
+
+    def retire(self) -> None:
+        """Say nothing more: the transport belongs to another conversation."""
+        self._gone = True
+        self.attachment = None
+        self._disarm()
+
+    def _drop(self) -> None:
+        """The session has given its transport up."""
+        if not self._gone:
+            self.retire()
+            self.transport.abort()
+            self._arm()
+            self.host.detached()
+
+    def give_transport_up(self) -> None:
+        """Drop a transport on which nobody answers a client that resumes."""
+        if self.connection.detached and not self._gone:
+            transport = self.transport
+            self.transport_lost(None)
+            transport.abort()
+
+    def abort(self) -> None:
+        """End the conversation without a word."""
+        self.connection.close()
+        if self._gone:
+            self.digest()
+        else:
+            self.transport.abort()
+
+    def _tell_lost(self) -> None:
+        if not self._lost:
+            self._lost = True
+            self.host.lost()
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.host.lost()
 
     # --- to the transport ------------------------------------------------------------------------
 
@@ -375,7 +459,13 @@ class Driver:
             self.host.opened()
         elif isinstance(event, ConnectionClosed):
             self._closed(event)
-        elif isinstance(event, (GoAwayReceived, SessionDetached, SessionResumed)):
+        elif isinstance(event, SessionDetached):
+            # Unless it has been resumed since.
+            if self.connection.detached:
+                self._drop()
+        elif isinstance(event, SessionResumed):
+            self.host.resumed()
+        elif isinstance(event, GoAwayReceived):
             return
         else:
             assert_never(event)
@@ -391,6 +481,13 @@ class Driver:
         return app if isinstance(app, CallEnd) else _NO_CALL
 
     def _closed(self, event: ConnectionClosed) -> None:
+        """Tell the host; it hears nothing of a transport that is not there any more."""
+        self._tell_closed(event)
+        if self._gone and self.connection.resumable:
+            self._disarm()
+            self._tell_lost()
+
+    def _tell_closed(self, event: ConnectionClosed) -> None:
         if event.code == ErrorCode.NONE:
             self.host.closed(None)
             return

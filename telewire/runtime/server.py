@@ -5,8 +5,10 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any, final
 
+from telewire.core.acceptor import Acceptor
 from telewire.core.connection import Connection
 from telewire.core.events import CallReceived
+from telewire.core.states import ConnectionState
 from telewire.errors import ErrorCode, NetworkError
 from telewire.limits import Limits
 from telewire.runtime.context import current_call
@@ -17,6 +19,7 @@ from telewire.runtime.service import Service
 from telewire.wire.values import encode_value
 
 if TYPE_CHECKING:
+    from telewire.runtime.attachment import Attachment
     from telewire.runtime.backend import Backend, Signal
     from telewire.runtime.transport import ExchangeTransport, Transport, TransportHandler
 
@@ -61,6 +64,8 @@ class Server:
         self.running = Running(backend)
         """User code of all conversations, also of those that are over."""
         self._drained: Signal | None = None
+        self._acceptor = Acceptor()
+        self._sessions: dict[Connection, Driver] = {}
 
     def accept(self, transport: Transport) -> TransportHandler:
         """Begin a conversation on a new transport."""
@@ -71,7 +76,34 @@ class Server:
             token=secrets.token_bytes(TOKEN_BYTES),
             now=self._backend.now(),
         )
-        return self._converse(connection, transport)
+        return self._converse(connection, transport).attach(transport, self._route)
+
+    def _route(self, attachment: Attachment, batch: bytes) -> None:
+        """Find out which conversation a new transport belongs to."""
+        driver = attachment.driver
+        connection = driver.connection
+        who = self.service.principal
+        principal = None if who is None else who(attachment.transport.request)
+        found = self._acceptor.receive_data(connection, batch, self._backend.now(), principal)
+        if connection.state is not ConnectionState.OPENING:
+            attachment.route = None
+        if found is connection:
+            driver.digest()
+            return
+        driver.retire()
+        self.forget(driver)
+        owner = self._sessions[found]
+        attachment.route = None
+        attachment.driver = owner
+        owner.attach(attachment.transport, attachment=attachment)
+
+    def keep(self, driver: Driver) -> None:
+        """A conversation has opened: it may come back over another transport, if both sides offer that."""
+        connection = driver.connection
+        if connection.resumable:
+            who = self.service.principal
+            self._acceptor.add(connection, None if who is None else who(driver.transport.request))
+            self._sessions[connection] = driver
 
     def accept_exchange(self, transport: ExchangeTransport) -> TransportHandler:
         """Answer one HTTP request, which is one call."""
@@ -87,6 +119,8 @@ class Server:
     def forget(self, driver: Driver) -> None:
         """A conversation has lost its transport."""
         self._drivers.discard(driver)
+        self._acceptor.discard(driver.connection)
+        self._sessions.pop(driver.connection, None)
         if not self._drivers and self._drained is not None:
             self._drained.set()
 
@@ -107,7 +141,7 @@ class Server:
     async def abort(self) -> None:
         """Drop every transport that is left, and wait until user code has ended."""
         for driver in tuple(self._drivers):
-            driver.transport.abort()
+            driver.abort()
         await self.running.wait(current_call())
 
 
@@ -123,6 +157,8 @@ class _Conversation:
 
     def opened(self) -> None:
         """The hellos have crossed."""
+        if self.driver is not None:
+            self._server.keep(self.driver)
 
     def called(self, driver: Driver, event: CallReceived) -> None:
         """The client calls."""
@@ -135,3 +171,9 @@ class _Conversation:
         """The transport has ended."""
         if self.driver is not None:
             self._server.forget(self.driver)
+
+    def detached(self) -> None:
+        """The session waits for its client to come back."""
+
+    def resumed(self) -> None:
+        """It has."""

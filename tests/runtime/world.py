@@ -14,6 +14,7 @@ import anyio.lowlevel
 from telewire import Call, Client, Limits, Remote, Service
 from telewire.core.connection import Connection
 from telewire.errors import NetworkError
+from telewire.runtime.attachment import Attachment
 from telewire.runtime.backend import current_backend
 from telewire.runtime.driver import Driver
 from telewire.runtime.server import Server
@@ -89,10 +90,10 @@ class World:
         def watched(transport: Transport) -> TransportHandler:
             recorder = Recorder(transport)
             self.recorders.append(recorder)
-            driver = accept(recorder)
-            assert isinstance(driver, Driver)
-            self.drivers.append(driver)
-            return driver
+            attachment = accept(recorder)
+            assert isinstance(attachment, Attachment)
+            self.drivers.append(attachment.driver)
+            return attachment
 
         return watched
 
