@@ -7,16 +7,20 @@ one, or the session that the client came back to.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import final
+from collections.abc import Hashable, Sequence
+from hmac import compare_digest
+from typing import Final, final
 
 from telewire.core.connection import Connection
 from telewire.core.states import ConnectionState
 from telewire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from telewire.wire.codec import decode_batch
-from telewire.wire.frames import Resume
+from telewire.wire.frames import Frame, Hello, Resume
 
 __all__ = ["Acceptor"]
+
+UNHEARD: Final = 1000
+"""Names of sessions that were never heard of, kept at most; the oldest goes first."""
 
 
 @final
@@ -28,6 +32,8 @@ class Acceptor:
 
     def __init__(self) -> None:
         self._sessions: dict[bytes, tuple[Connection, Hashable]] = {}
+        # Name of a session whose client was never heard → when to forget it, token, principal.
+        self._unheard: dict[bytes, tuple[float, bytes, Hashable]] = {}
 
     def __len__(self) -> int:
         """How many sessions there are."""
@@ -52,6 +58,21 @@ class Acceptor:
         if name is not None and self._sessions.get(name, (None, None))[0] is connection:
             del self._sessions[name]
 
+    def transport_lost(self, connection: Connection, now: float, principal: Hashable = None) -> None:
+        """Learn that a transport has ended: the client may have had the hello and have spoken since.
+
+        Where nothing of that has arrived, its name is kept for a while, so that the client can come
+        back even so (TW-SES-044).
+        """
+        if connection.session_id is None or connection.token is None or connection.heard_of:
+            return
+        for name, (until, _, _) in list(self._unheard.items()):
+            if until > now and len(self._unheard) < UNHEARD:
+                break
+            del self._unheard[name]
+        until = now + connection.limits.hello_seconds
+        self._unheard[connection.session_id] = until, connection.token, principal
+
     def receive_data(
         self, connection: Connection, batch: bytes, now: float, principal: Hashable = None
     ) -> Connection:
@@ -60,29 +81,47 @@ class Acceptor:
         Returns the connection that the transport belongs to from now on. If it is another one, the
         first is to be dropped without a word, and what is left of the other's old transport, too.
         """
-        resume = self._resume_of(connection, batch)
+        resume, rest = self._resume_of(connection, batch)
         session, owner = self._sessions.get(resume.session, (None, None)) if resume else (None, None)
-        if resume is None or session is None or not session.matches(resume.token):
+        if resume is not None and self._is_unheard(resume, rest, principal, now):
+            del self._unheard[resume.session]
+            connection.begin_again(resume)
+            connection.take_frames(rest, len(batch), now)
+        elif resume is None or session is None or not session.matches(resume.token):
             # A resume of a session that is not here is refused by the new connection itself.
             connection.receive_data(batch, now)
         elif owner != principal:
             self._refuse(connection, session)
         elif session.resume(resume.attempt, resume.received, now):
+            # A hello that comes again says nothing new.
+            session.take_frames(rest[1:] if rest and isinstance(rest[0], Hello) else rest, len(batch), now)
             return session
         else:
             connection.close(ErrorCode.INVALID_STATE, "An attempt to resume came after a later one.")
         return connection
 
-    def _resume_of(self, connection: Connection, batch: bytes) -> Resume | None:
-        """The first frame, if that asks for a session."""
+    def _is_unheard(self, resume: Resume, rest: Sequence[Frame], principal: Hashable, now: float) -> bool:
+        """Whether it asks for a session that had no hello of its client's, and brings one."""
+        until, token, owner = self._unheard.get(resume.session, (now, b"", None))
+        return (
+            until > now
+            and compare_digest(token, resume.token)
+            and owner == principal
+            and resume.received == 0
+            and bool(rest)
+            and isinstance(rest[0], Hello)
+        )
+
+    def _resume_of(self, connection: Connection, batch: bytes) -> tuple[Resume | None, Sequence[Frame]]:
+        """The first frame, if that asks for a session, and those behind it."""
         if connection.state is not ConnectionState.OPENING:
-            return None
+            return None, ()
         try:
             frames = decode_batch(batch, connection.limits)
         except RemoteProtocolError:
-            return None
+            return None, ()
         first = frames[0] if frames else None
-        return first if isinstance(first, Resume) else None
+        return (first, frames[1:]) if isinstance(first, Resume) else (None, ())
 
     def _refuse(self, connection: Connection, session: Connection) -> None:
         """Somebody else has the token: nobody may go on with it."""

@@ -13,6 +13,7 @@ It reads no clock, rolls no dice, awaits nothing and logs nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal, final
 
 from telewire.core.checks import Declare
@@ -113,9 +114,17 @@ class Connection(Resuming):
         self._ping_open = False
         if self._peer_closed or (self.state is not _OPEN and self.state is not ConnectionState.OPENING):
             return
-        self._unpositioned = 0
         try:
             frames = decode_batch(batch, self.limits)
+        except RemoteProtocolError as error:
+            self._violated(error)
+            return
+        self.take_frames(frames, len(batch), now)
+
+    def take_frames(self, frames: Sequence[wire.Frame], size: int, now: float) -> None:
+        """Take the frames of a batch of ``size`` bytes: what :meth:`receive_data` does with them."""
+        self._unpositioned = 0
+        try:
             for frame in frames:
                 if self.state is _OPEN and self.link is _ATTACHED and type(frame) is not wire.Close:
                     self._receive(frame)
@@ -125,7 +134,7 @@ class Connection(Resuming):
             self._violated(error)
             return
         if self._arrivals is not None:
-            self._arrivals.note(len(frames) - self._unpositioned, len(batch), now)
+            self._arrivals.note(len(frames) - self._unpositioned, size, now)
 
     def receive_bytes(self, now: float) -> None:
         """Note bytes that are no whole batch yet: any byte is a sign of life."""
@@ -378,6 +387,7 @@ class Connection(Resuming):
         self._check_extensions(frame.extensions, "HELLO")
         self._move(ConnectionInput.HELLO_RECEIVED)
         self._unpositioned += 1
+        self._opened = True
         if self.side == "client" and not self.exchange:
             self._scheduler.add_sign(self._hello)
             self._session_id, self._token = frame.session, frame.token

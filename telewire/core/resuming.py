@@ -32,13 +32,25 @@ class Resuming(Ending):
         self._expires = 0.0
         self._ping_open = False
         self._eof = False
+        self._opened = False
         # What a client says first on a new transport.
-        self._resume = b""
+        self._resume: list[bytes] = []
+        self._hello = b""
 
     @property
     def session_id(self) -> bytes | None:
         """What names the session: the server's own, or what its hello said."""
         return self._session_id
+
+    @property
+    def token(self) -> bytes | None:
+        """What proves that a transport belongs to the session; a secret of both sides."""
+        return self._token
+
+    @property
+    def heard_of(self) -> bool:
+        """Whether the peer's hello has come."""
+        return self._opened
 
     @property
     def detached(self) -> bool:
@@ -68,9 +80,11 @@ class Resuming(Ending):
         self._move_link(LinkInput.LOST)
         self._move_link(LinkInput.RESUME_EMITTED)
         self._attempt += 1
-        self._resume = encode_frame(
-            wire.Resume(self._session_id, self._token, self._attempt, self._arrivals.acknowledged())
-        )
+        received = self._arrivals.acknowledged()
+        frame = wire.Resume(self._session_id, self._token, self._attempt, received)
+        # Where nothing has come of this session, our hello may be lost, too.
+        unheard = received == 0 and self._departures is not None and self._departures.base == 0
+        self._resume = [encode_frame(frame), *([self._hello] if unheard else [])]
         self._begin_transport(now)
 
     def resume(self, attempt: int, received: int, now: float) -> bool:
@@ -96,6 +110,17 @@ class Resuming(Ending):
         self._scheduler.add_sign(encode_frame(wire.Resumed(attempt, self._arrivals.acknowledged())))
         self._go_on(received)
         return True
+
+    def begin_again(self, resume: wire.Resume) -> None:
+        """Take the name of a session that never had its client's hello, which comes next (TW-SES-044).
+
+        Raises:
+            LocalProtocolError: this is no server's connection that has just begun.
+        """
+        if self.side == "client" or self.state is not ConnectionState.OPENING:
+            raise LocalProtocolError(f"This {self.side} is {self.state.value} and has a session of its own.")
+        self._session_id, self._token, self._attempt = resume.session, resume.token, resume.attempt
+        self._scheduler.add_sign(encode_frame(wire.Resumed(resume.attempt, 0)))
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -132,8 +157,8 @@ class Resuming(Ending):
 
     def _take_resume(self) -> list[bytes]:
         """What a client says first on a new transport, once."""
-        resume, self._resume = self._resume, b""
-        return [encode_batch([resume])] if resume else []
+        resume, self._resume = self._resume, []
+        return [encode_batch(resume)] if resume else []
 
     def _detach(self, text: str) -> None:
         """Go on without a transport, for a while."""
@@ -142,7 +167,7 @@ class Resuming(Ending):
             self._events.append(SessionDetached(text))
             for call in self._unresumable_calls():
                 self._refuse_stream(call, ErrorCode.SESSION_LOST)
-        self._resume = b""
+        self._resume = []
         self._move_link(LinkInput.LOST)
 
     def _lose_session(self, text: str) -> None:

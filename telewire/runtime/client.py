@@ -306,7 +306,7 @@ class Client:
                     f"{name}() was to go over WebSocket, and this client has none; "
                     "connect with transport='websocket'."
                 )
-            without = Options(options.timeout, options.headers)
+            without = Options(options.timeout, options.headers, None, options.resumable)
             return self.start_call(name, args, kwargs, without, signature)
         if self._maker is None:
             raise TransportUnsuitable(

@@ -491,7 +491,7 @@ class Driver:
         if event.code == ErrorCode.NONE:
             self.host.closed(None)
             return
-        error = received_error(event.code, b"")
+        error = received_error(event.code, b"", connection=self.connection)
         if not isinstance(error, NetworkError):
             error = NetworkError(f"The connection was closed: {event.text or event.code}.")
         error.__cause__ = event.error

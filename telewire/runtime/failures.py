@@ -87,6 +87,9 @@ def received_error(
         return CallCancelled(OUTCOMES[ErrorCode(code)], read_value(payload) if reason is None else reason)
     if code == ErrorCode.INTERNAL:
         return RemoteError(printable(read_value(payload)))
+    if code == ErrorCode.SESSION_LOST:
+        missing: tuple[int, int] | None = getattr(connection, "missing", None)
+        return SessionLost(*(missing or ()))
     text = read_value(payload)
     if code == ErrorCode.TRANSPORT_UNSUITABLE:
         return _unsuitable(text)
@@ -117,8 +120,6 @@ def _plain_error(code: int, sentence: str) -> TelewireError:
         return ReferenceReleased("The function, or the call it came with, is over; get it again to call it.")
     if code == ErrorCode.CHANNEL_CLOSED:
         return ChannelClosed("The channel is closed.")
-    if code == ErrorCode.SESSION_LOST:
-        return SessionLost()
     if code == ErrorCode.GOING_AWAY:
         error = NetworkError("The other side is going away; connect again.")
         error.retryable = True

@@ -37,14 +37,16 @@ StartCall: TypeAlias = Callable[..., Call[Any]]
 class Options:
     """What :func:`with_options` sets for one call."""
 
-    __slots__ = ("headers", "timeout", "transport")
+    __slots__ = ("headers", "resumable", "timeout", "transport")
 
     def __init__(
         self,
         timeout: float | None = None,
         headers: Mapping[str, str] | None = None,
         transport: TransportName | None = None,
+        resumable: bool = True,
     ) -> None:
+        self.resumable = resumable
         self.timeout = timeout
         self.headers = headers
         self.transport = transport
@@ -107,6 +109,7 @@ def start_call(
             lifetime=lifetime,
             metadata=dict(options.headers) if options.headers else None,
             now=now,
+            resumable=options.resumable,
         )
     except BaseException:
         for source in sources:
@@ -222,6 +225,7 @@ def with_options(
     timeout: float | None = None,
     headers: Mapping[str, str] | None = None,
     transport: TransportName | None = None,
+    resumable: bool = True,
 ) -> Callable[P, R]:
     """``function`` with options for its calls: ``with_options(remote.on_load, timeout=2.0)(…)``.
 
@@ -231,6 +235,8 @@ def with_options(
         headers: the call's own headers, ``context.metadata`` there.
         transport: ``"http"`` makes the call an HTTP request of its own; ``"websocket"`` keeps it on the
             client's WebSocket.
+        resumable: False: the call is lost, with SessionLost, as soon as its connection is, and not
+            resumed over another one.
 
     Raises:
         TypeError: ``function`` is not one of a remote.
@@ -244,4 +250,4 @@ def with_options(
         raise ValueError(f"timeout={timeout!r} leaves no time; give seconds above zero, or None.")
     if transport not in (None, "websocket", "http"):
         raise ValueError(f"transport={transport!r} is none that a call can choose: 'websocket' or 'http'.")
-    return cast("Callable[P, R]", function.with_options(Options(timeout, headers, transport)))
+    return cast("Callable[P, R]", function.with_options(Options(timeout, headers, transport, resumable)))

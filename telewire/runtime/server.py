@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, final
 
 from telewire.core.acceptor import Acceptor
@@ -82,8 +83,7 @@ class Server:
         """Find out which conversation a new transport belongs to."""
         driver = attachment.driver
         connection = driver.connection
-        who = self.service.principal
-        principal = None if who is None else who(attachment.transport.request)
+        principal = self._principal(attachment.transport)
         found = self._acceptor.receive_data(connection, batch, self._backend.now(), principal)
         if connection.state is not ConnectionState.OPENING:
             attachment.route = None
@@ -91,7 +91,7 @@ class Server:
             driver.digest()
             return
         driver.retire()
-        self.forget(driver)
+        self._drivers.discard(driver)
         owner = self._sessions[found]
         attachment.route = None
         attachment.driver = owner
@@ -101,9 +101,13 @@ class Server:
         """A conversation has opened: it may come back over another transport, if both sides offer that."""
         connection = driver.connection
         if connection.resumable:
-            who = self.service.principal
-            self._acceptor.add(connection, None if who is None else who(driver.transport.request))
+            self._acceptor.add(connection, self._principal(driver.transport))
             self._sessions[connection] = driver
+
+    def _principal(self, transport: Transport) -> Hashable:
+        """Whom a transport's request came from, where the service says."""
+        who = self.service.principal
+        return None if who is None else who(transport.request)
 
     def accept_exchange(self, transport: ExchangeTransport) -> TransportHandler:
         """Answer one HTTP request, which is one call."""
@@ -119,6 +123,9 @@ class Server:
     def forget(self, driver: Driver) -> None:
         """A conversation has lost its transport."""
         self._drivers.discard(driver)
+        self._acceptor.transport_lost(
+            driver.connection, self._backend.now(), self._principal(driver.transport)
+        )
         self._acceptor.discard(driver.connection)
         self._sessions.pop(driver.connection, None)
         if not self._drivers and self._drained is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from telewire.core.acceptor import Acceptor
+from telewire.core.acceptor import UNHEARD, Acceptor
 from telewire.core.connection import Connection
 from telewire.core.states import ConnectionState, LinkState
 from telewire.errors import LocalProtocolError
@@ -96,3 +96,100 @@ def test_sessions_are_kept_and_forgotten() -> None:
     assert len(acceptor) == 1
     acceptor.discard(session)
     assert len(acceptor) == 0
+
+
+class Unheard:
+    """A server's session whose client had its hello and spoke, and was never heard."""
+
+    def __init__(self, principal: str | None = None) -> None:
+        self.acceptor = Acceptor()
+        self.client = Connection("client")
+        lost = Connection("server", session_id=b"s", token=TOKEN)
+        self.client.receive_data(lost.data_to_send()[0], 0.0)
+        self.call = self.client.call("f", b"")
+        assert len(sent(self.client)) == 2
+        self.client.receive_eof(0.0)
+        lost.receive_eof(0.0)
+        self.acceptor.transport_lost(lost, 0.0, principal)
+
+    def come_back(self, now: float, principal: str | None = None) -> Connection:
+        self.client.attach(now)
+        fresh = Connection("server", session_id=b"fresh", token=b"f" * 16, now=now)
+        sent(fresh)
+        [resume] = self.client.data_to_send()
+        assert self.acceptor.receive_data(fresh, resume, now, principal) is fresh
+        for each in fresh.data_to_send():
+            self.client.receive_data(each, now)
+        for each in self.client.data_to_send():
+            fresh.receive_data(each, now)
+        return fresh
+
+
+def test_a_session_whose_client_was_never_heard_begins_again() -> None:
+    door = Unheard()
+    server = door.come_back(1.0)
+    assert names(server.events_received()) == ["HelloReceived", "CallReceived"]
+    assert names(door.client.events_received()) == ["HelloReceived", "SessionDetached", "SessionResumed"]
+    assert server.session_id == b"s"
+    assert server.matches(TOKEN)
+    # From here on it is a session as any other.
+    door.acceptor.add(server)
+    door.client.receive_eof(1.0)
+    door.client.attach(2.0)
+    fresh = Connection("server", session_id=b"other", token=b"o" * 16)
+    for each in door.client.data_to_send():
+        assert door.acceptor.receive_data(fresh, each, 2.0) is server
+
+
+@pytest.mark.parametrize(("now", "principal"), [(11.0, "ann"), (1.0, "eve")])
+def test_it_begins_again_only_soon_and_for_the_same(now: float, principal: str) -> None:
+    door = Unheard("ann")
+    door.come_back(now, principal)
+    assert door.client.events_received()[-1].code == C.SESSION_LOST  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [f.Resume(b"s", b"wrong", 1, 0), hello()],
+        [f.Resume(b"s", TOKEN, 1, 1), hello()],
+        [f.Resume(b"s", TOKEN, 1, 0)],
+        [f.Resume(b"s", TOKEN, 1, 0), f.Ping(1)],
+    ],
+    ids=["token", "has received", "no hello", "something else"],
+)
+def test_what_begins_no_session_again(frames: list[f.Frame]) -> None:
+    door = Unheard()
+    fresh = Connection("server")
+    sent(fresh)
+    assert door.acceptor.receive_data(fresh, batch(*frames), 1.0) is fresh
+    assert sent(fresh)[-1].code == C.SESSION_LOST  # type: ignore[union-attr]
+
+
+def test_only_so_many_unheard_sessions_are_kept() -> None:
+    acceptor = Acceptor()
+    for number in range(UNHEARD + 5):
+        acceptor.transport_lost(Connection("server", session_id=b"%d" % number, token=TOKEN), 0.0)
+    assert len(acceptor._unheard) == UNHEARD
+    assert b"4" not in acceptor._unheard
+    acceptor.transport_lost(Connection("server", session_id=b"later", token=TOKEN), 60.0)
+    assert list(acceptor._unheard) == [b"later"]
+    acceptor.transport_lost(Connection("server"), 60.0)
+    acceptor.transport_lost(SessionPeer().core, 60.0)
+    assert list(acceptor._unheard) == [b"later"]
+
+
+def test_a_hello_that_comes_again_says_nothing_new() -> None:
+    door = Door()
+    _, found = door.knock(f.Resume(b"s", TOKEN, 1, 0), hello(features=(1,)))
+    assert found is door.session
+    assert found.state is ConnectionState.OPEN
+    _, found = door.knock(f.Resume(b"s", TOKEN, 2, 0), hello(features=(1,)), f.Ping(1))
+    assert sent(found)[-1] == f.Pong(1)
+
+
+def test_only_a_connection_that_has_just_begun_takes_another_name() -> None:
+    resume = f.Resume(b"s", TOKEN, 1, 0)
+    for connection in (SessionPeer().core, Connection("client")):
+        with pytest.raises(LocalProtocolError, match="a session of its own"):
+            connection.begin_again(resume)

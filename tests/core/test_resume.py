@@ -186,9 +186,13 @@ def test_a_cut_is_a_pause() -> None:
     assert pair.client.link is pair.server.link is LinkState.DETACHED
     assert pair.client.data_to_send() == pair.server.data_to_send() == []
     second = pair.client.call("g", b"while detached")
+    assert pair.client.detached
     pair.attach()
     assert pair.client.link is LinkState.RESUMING
+    assert pair.client.detached
+    assert not pair.server.detached
     pair.deliver()
+    assert not pair.client.detached
     client, server = pair.take()
     assert names(client) == ["SessionResumed"]
     assert names(server) == ["SessionResumed", "CallReceived", "CallReceived"]
@@ -212,7 +216,7 @@ def test_replayed_frames_leave_unchanged_before_any_new_one() -> None:
     peer.lose()
     peer.core.call("new", b"")
     peer.core.attach(1.0)
-    assert sent(peer.core) == [f.Resume(b"s", TOKEN, 1, 0)]
+    assert sent(peer.core) == [f.Resume(b"s", TOKEN, 1, 0), hello(features=(1,))]
     assert peer.hear() == []
     assert names(peer.say(hello(), f.Resumed(1, 1))) == ["SessionResumed"]
     again = peer.core.data_to_send(1)

@@ -66,8 +66,9 @@ def connected(transport: str, log: Bugs) -> Connected:
         headers: Mapping[str, str] | None = None,
         settle: bool = True,
         client_service: Service[Any] | None = None,
+        resume: bool = False,
     ) -> AbstractAsyncContextManager[World]:
-        return lived(WORLDS[transport](service, limits, headers, client_service), settle)
+        return lived(WORLDS[transport](service, limits, headers, client_service, resume), settle)
 
     return connect
 

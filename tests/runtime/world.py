@@ -63,12 +63,18 @@ class World:
 
     def __init__(self) -> None:
         self.recorders: list[Recorder] = []
-        self.drivers: list[Driver] = []
+        self.attachments: list[Attachment] = []
         self.link: MemoryLink | None = None
+        self.shut_off = False
 
     @property
     def sent(self) -> bytes:
         return b"".join(batch for recorder in self.recorders for batch in recorder.sent)
+
+    @property
+    def drivers(self) -> list[Driver]:
+        """Those of both sides; of a session, one, whatever transports it had."""
+        return list(dict.fromkeys(attachment.driver for attachment in self.attachments))
 
     @property
     def connections(self) -> list[Connection]:
@@ -92,7 +98,7 @@ class World:
             self.recorders.append(recorder)
             attachment = accept(recorder)
             assert isinstance(attachment, Attachment)
-            self.drivers.append(attachment.driver)
+            self.attachments.append(attachment)
             return attachment
 
         return watched
@@ -103,6 +109,10 @@ class World:
             self.link.cut()
         else:
             self.server_driver.transport.abort()
+
+    def shut(self) -> None:
+        """Let no further transport through."""
+        self.shut_off = True
 
     async def settled(self, calls: int = 0) -> None:
         """Wait until nothing but ``calls`` is open on either side; fails if that does not come."""
@@ -123,6 +133,7 @@ class Connected(Protocol):
         headers: Mapping[str, str] | None = None,
         settle: bool = True,
         client_service: Service[Any] | None = None,
+        resume: bool = False,
     ) -> AbstractAsyncContextManager[World]: ...
 
 
@@ -223,18 +234,21 @@ async def memory_world(
     limits: Limits | None,
     headers: Mapping[str, str] | None,
     client_service: Service[Any] | None = None,
+    resume: bool = False,
 ) -> AsyncIterator[World]:
     """A world over the memory transport."""
     async with contextless(service, limits) as world:
 
         async def open_transport(accept: AcceptTransport) -> Transport:
+            if world.shut_off:
+                raise NetworkError("There is no way through.")
             names = {name.lower(): value for name, value in (headers or {}).items()}
             world.link = link = MemoryLink(current_backend(), Request(headers=names, transport="memory"))
             link.server.accept(world.watch(world.server.accept))
             link.client.accept(world.watch(accept))
             return link.client
 
-        world.client = Client(open_transport, limits=limits, service=client_service)
+        world.client = Client(open_transport, limits=limits, service=client_service, resume=resume)
         yield world
 
 
@@ -244,6 +258,7 @@ async def websocket_world(
     limits: Limits | None,
     headers: Mapping[str, str] | None,
     client_service: Service[Any] | None = None,
+    resume: bool = False,
 ) -> AsyncIterator[World]:
     """A world over a WebSocket on this machine."""
     async with contextless(service, limits) as world:
@@ -251,9 +266,11 @@ async def websocket_world(
         url = f"http://127.0.0.1:{listener.port}/telewire"
 
         async def open_transport(accept: AcceptTransport) -> Transport:
+            if world.shut_off:
+                raise NetworkError("There is no way through.")
             return await connect_websocket(url, world.watch(accept), headers=headers, limits=limits)
 
-        world.client = Client(open_transport, limits=limits, service=client_service)
+        world.client = Client(open_transport, limits=limits, service=client_service, resume=resume)
         try:
             yield world
         finally:
