@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Client"]
 
 CLOSE_SECONDS = 5.0
+FAREWELL_SECONDS = 1.0
 # A member costs as much as a call where it is looked up through its class (CPython 3.11).
 _OPEN: Final = ConnectionState.OPEN
 OpenTransport = Callable[[AcceptTransport], Awaitable[Transport]]
@@ -165,8 +166,15 @@ class Client:
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """Close: what is open ends, what was sent leaves; bounded by five seconds."""
+        """Close: what is open ends, what was sent leaves; bounded by five seconds.
+
+        Where the connection is lost just now, it is waited for a moment, unless the task is cancelled:
+        else the server would wait for this client to come back.
+        """
         driver = self._driver
+        if driver is not None and driver.connection.detached:
+            with anyio.move_on_after(FAREWELL_SECONDS):
+                await self._wait_until(lambda: not driver.connection.detached)
         if self._backend is None:
             return
         if driver is None:

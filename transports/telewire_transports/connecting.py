@@ -68,7 +68,9 @@ def connect(
     open_transport = functools.partial(
         connect_websocket, url, headers=headers, timeout=timeout, ssl_context=ssl_context, limits=limits
     )
-    return Client(open_transport, exchanges=exchanges, limits=limits, timeout=timeout, service=service)
+    return Client(
+        open_transport, exchanges=exchanges, limits=limits, timeout=timeout, service=service, resume=True
+    )
 
 
 async def serve(
