@@ -133,6 +133,17 @@ def test_a_sender_keeps_no_more_than_it_said() -> None:
     assert peer.hear() != []
 
 
+def test_a_frame_larger_than_the_replay_buffer_leaves_alone() -> None:
+    peer = SessionPeer(ours=Limits(replay_bytes=100))
+    for _ in range(3):
+        peer.core.call("f", bytes(1000))
+    for number in range(1, 4):
+        assert len(peer.hear()) == 1
+        assert peer.hear() == []
+        peer.say(f.Ack(number))
+    assert peer.hear() == []
+
+
 # --- the ledgers alone ---------------------------------------------------------------------------
 
 

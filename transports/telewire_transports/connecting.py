@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import ssl
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any, Final
 
 import anyio
@@ -84,6 +85,7 @@ async def serve(
     limits: Limits | None = None,
     origins: Collection[str] = (),
     hosts: Collection[str] = (),
+    resume_window: float | None = None,
     on_started: Callable[[int], object] | None = None,
 ) -> None:
     """Serve ``service`` over WebSocket and plain HTTP on one port, until cancelled.
@@ -100,11 +102,15 @@ async def serve(
         limits: what this side accepts.
         origins: web origins that may connect besides the server's own.
         hosts: names in the Host header that are allowed besides the bound ones.
+        resume_window: seconds for which a client that lost its connection is waited for; 60 unless
+            ``limits`` say otherwise.
         on_started: called with the port once connections are accepted.
 
     Raises:
         OSError: the address cannot be bound.
     """
+    if resume_window is not None:
+        limits = replace(limits or Limits(), resume_seconds=resume_window)
     server = Server(current_backend(), service, limits)
     door = make_door(host, path, limits, origins, hosts)
     door.routes[b"GET"] = websocket_route(server.accept, door.limits)
