@@ -43,11 +43,13 @@ _handling: contextvars.ContextVar[object] = contextvars.ContextVar("telewire_cha
 class Listeners:
     """Who listens at one end, and the task that hands them its messages; there is one while there are any."""
 
-    __slots__ = ("_end", "_last", "_open", "_signature", "_timer", "handlers", "task", "waiting")
+    __slots__ = ("_context", "_end", "_last", "_open", "_signature", "_timer", "handlers", "task", "waiting")
 
     def __init__(self, end: ChannelEnd) -> None:
         self._end = end
         self._last = 0
+        # Where the first began to listen: what wakes us runs in anybody's context.
+        self._context: contextvars.Context | None = None
         self._signature: Signature | None = None
         # Requests that have arrived and are not answered, and whether somebody waits for their end.
         self._open: dict[Call, bool] = {}
@@ -61,6 +63,8 @@ class Listeners:
 
     def add(self, handler: Handler) -> Callable[[], None]:
         """Call ``handler`` from now on; returns what stops that."""
+        if self._context is None:
+            self._context = contextvars.copy_context()
         self._last += 1
         number = self._last
         self.handlers[number] = handler
@@ -80,8 +84,9 @@ class Listeners:
         """Start handing out messages, where there are some and somebody listens."""
         end = self._end
         if self.task is None and self.handlers and end.buffer:
+            assert self._context is not None
             # The task's first step is later: what it needs is set by then.
-            self.task = SourceTask(end.owner, lambda body: self)
+            self.task = self._context.run(SourceTask, end.owner, lambda body: self)
 
     async def run(self) -> None:
         """Hand out messages one after the other; each is consumed when it has been handled."""
