@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, final, get_args, overload
 
@@ -14,6 +14,7 @@ from telewire.errors import LocalProtocolError
 from telewire.runtime.channel_end import ChannelEnd
 from telewire.runtime.context import OnClose
 from telewire.runtime.convert import converter_for
+from telewire.runtime.from_thread import ThreadIterator
 from telewire.runtime.shapes import Converter, Convertible
 from telewire.runtime.sources import Owner, Source
 from telewire.wire.frames import Kind
@@ -170,6 +171,17 @@ class Channel(Convertible, Generic[In, Out]):
         """The messages, until the channel ends; leaving the loop leaves it open."""
         self._end.iterate()
         return Messages(self)
+
+    def __iter__(self) -> Iterator[In]:
+        """The same in the thread of a plain function: it waits for each message while the loop goes on.
+
+        To send from there, ``telewire.wait(channel.send(message))``. Where the call is over meanwhile, or
+        what this code makes is not wanted any more, the function is unwound: see :func:`telewire.wait`.
+
+        Raises:
+            RuntimeError: this is no such thread; use ``async for`` on the loop.
+        """
+        return ThreadIterator(self, "A plain `for` over a Channel")
 
     # --- ending ----------------------------------------------------------------------------------
 

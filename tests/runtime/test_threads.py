@@ -290,6 +290,23 @@ async def test_a_sync_generator_is_never_further_ahead_than_its_credit(connected
         await iterator.aclose()
 
 
+async def test_a_step_that_blocks_holds_nothing_back(connected: Connected) -> None:
+    service = Service()
+    gate = threading.Event()
+
+    @service.function
+    def blocks() -> Iterator[int]:
+        yield from range(3)
+        assert gate.wait(5)
+        yield 3
+
+    async with connected(service) as world:
+        items = await world.remote.blocks()
+        assert [await anext(items) for _ in range(3)] == [0, 1, 2]
+        gate.set()
+        assert [item async for item in items] == [3]
+
+
 async def test_a_plain_function_cannot_be_interrupted(connected: Connected) -> None:
     service = Service()
     gate, began = threading.Event(), anyio.Event()
