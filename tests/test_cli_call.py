@@ -307,6 +307,28 @@ def test_who_reads_no_more_ends_the_call(tmp_path: Path) -> None:
         assert running.line() == "ticks are over"
 
 
+def test_over_plain_http(call: Call, server: Serving, run_python: Run) -> None:
+    over = ("--transport", "http")
+    assert call("on_countdown", "2", *over).stdout == "2\n1\n0\n"
+    assert call("file", "100000", *over).stdout == "x" * 100000
+    assert call("refuse", *over).returncode == 1
+    done = call("chatter", *over)
+    assert done.returncode == 3
+    assert done.stderr.startswith("TransportUnsuitable: ")
+    assert "Use: websocket." in done.stderr
+    assert "whoami() -> str\n" in run_python("-m", "telewire", "list", server.url, *over).stdout
+
+
+def test_ctrl_c_cancels_a_request_of_plain_http(tmp_path: Path) -> None:
+    with serving(tmp_path) as running:
+        with start(["call", running.url, "forever", "it", "--transport", "http"]) as process:
+            assert running.line() == "it began"
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        assert (process.returncode, out, err) == (130, "", "")
+        assert running.line().startswith("it is over: ")
+
+
 def test_list_tells_signatures_and_first_lines(server: Serving, run_python: Run) -> None:
     done = run_python("-m", "telewire", "list", server.url)
     assert (done.returncode, done.stderr) == (0, "")
