@@ -26,22 +26,15 @@ from telewire import (
     get_context,
 )
 from telewire.runtime import threads
+from tests.runtime.own_threads import join_workers, workers
 from tests.runtime.world import Bugs, Connected, caught, drained, until
-
-
-def workers() -> list[threading.Thread]:
-    """The threads that telewire runs at present."""
-    return [thread for thread in threading.enumerate() if thread.name.startswith("telewire ")]
 
 
 @pytest.fixture(autouse=True)
 def none_left(guarded: None) -> Iterator[None]:
-    """Every test ends with no thread of ours: idle ones end."""
+    """Every test ends with no thread of ours."""
     yield
-    for thread in workers():
-        thread.join(5)
-    assert not workers()
-    assert threads._running == 0
+    join_workers()
 
 
 async def test_plain_def_does_not_block_the_loop(connected: Connected) -> None:
