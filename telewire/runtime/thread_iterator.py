@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, final
 from telewire.errors import ErrorCode
 from telewire.runtime.failures import NULL, NoThread
 from telewire.runtime.outgoing import to_wire
+from telewire.runtime.payloads import discard
 from telewire.runtime.producer import ItemSender, Return
 from telewire.runtime.sources import Body, Owner, Source, SourceTask
 from telewire.runtime.threads import Abandoned, Step, WorkerThread
@@ -163,7 +164,9 @@ class ThreadProducer(ItemSender):
             room = connection.room(stream)
             batch = await Step(self._body, worker, lambda: self._take(room))  # noqa: B023  # run at once
             if self._stopped:
-                return None  # type: ignore[unreachable]  # it changes in the await
+                for item in batch.odd:  # type: ignore[unreachable]  # it changes in the await
+                    discard(item, self._driver)
+                return None
             self._send_ready()
             for item in batch.odd:
                 self._send(item)
