@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ByteStream", "open_bytes"]
 
 LARGEST_SIZE: Final = (1 << 53) - 1
+SHOWN_CHARACTERS: Final = 100
 SAVED_AT_ONCE: Final = 1024 * 1024
 
 
@@ -80,7 +81,7 @@ class ByteStream(Convertible):
         )
 
     def __repr__(self) -> str:
-        name = "" if self.name is None else f" {self.name!r}"
+        name = "" if self.name is None else f" {self.name[:SHOWN_CHARACTERS]!r}"
         size = "" if self.size is None else f" of {self.size} bytes"
         return f"<ByteStream{name}{size}, {'closed' if self.closed else 'open'}>"
 

@@ -9,20 +9,23 @@ import pytest
 
 from telewire import (
     Abort,
+    ByteStream,
     CallCancelled,
     Connection,
     FunctionNotFound,
     InvalidArgument,
     Limits,
+    NetworkError,
     RemoteError,
     Service,
     TelewireError,
 )
-from telewire.core.events import ConnectionClosed
+from telewire.core.events import ConnectionClosed, HelloReceived
 from telewire.errors import ErrorCode
 from telewire.runtime.transport import Request
 from telewire.wire import frames as f
-from telewire.wire.values import encode_value
+from telewire.wire.frames import Declaration, Kind
+from telewire.wire.values import Reference, encode_value
 from tests.core.dialogue import batch, frames_of, hello
 from tests.runtime.world import Bugs, Connected, caught, until
 from tests.security.hostile import NASTY, fragments, harmless, hostile_client, hostile_server
@@ -101,6 +104,25 @@ async def test_the_log_of_a_call_that_nobody_awaited(
     assert harmless(logging.Formatter().format(bugs.records[0]))
 
 
+CLOSES = [0, 1, 2, 5, 11, 16, 31, 32, 33, 45, 46, 99, (1 << 53) - 1]
+
+
+@nasty
+@pytest.mark.parametrize("code", CLOSES)
+async def test_the_text_of_a_close(guarded: None, text: str, code: int) -> None:
+    said = text[:2000]
+    answers = {f.Call: [f.GoAway(7, C.GOING_AWAY, said), f.Close(code, said)]}
+    async with hostile_server(lambda frame: answers.get(type(frame), [])) as (client, _), client as remote:
+        error = await caught(remote.f())
+        assert isinstance(error, NetworkError), repr(error)
+        for each in causes(error):
+            assert harmless(str(each))
+        with pytest.raises(NetworkError) as later:
+            remote.f()
+        for each in causes(later.value):
+            assert harmless(str(each))
+
+
 @nasty
 async def test_the_name_of_a_function(guarded: None, log: Bugs, text: str) -> None:
     service = Service()
@@ -128,6 +150,27 @@ async def test_an_error_lists_no_names(connected: Connected) -> None:
             told = str(error).replace(repr(name), "")
             assert not [known for known in ("secret_one", "admin.delete", "delete") if known in told]
             assert harmless(str(error))
+
+
+@nasty
+async def test_the_name_of_a_byte_stream(guarded: None, text: str) -> None:
+    payload = encode_value(Reference(0, {"name": text, "content_type": text}))
+
+    def answer(frame: f.Frame) -> list[f.Frame]:
+        if not isinstance(frame, f.Call):
+            return []
+        frames = fragments(-1 - frame.stream, lambda *rest: f.End(-1 - frame.stream, *rest), payload)
+        last = frames[-1]
+        assert isinstance(last, f.End | f.Fragment)
+        last.declarations = (Declaration(0, Kind.BYTES),)
+        return frames
+
+    async with hostile_server(answer) as (client, _), client as remote:
+        stream = await remote.f()
+        assert isinstance(stream, ByteStream)
+        assert stream.name == text
+        assert harmless(repr(stream))
+        await stream.aclose()
 
 
 @nasty
@@ -200,6 +243,22 @@ def _identity(side: str) -> dict[str, bytes]:
 
 
 # --- what nobody may see -------------------------------------------------------------------------
+
+
+def test_session_and_token_are_in_no_repr() -> None:
+    session, token = b"the-session-name", b"the-secret-token"
+    server = Connection("server", session_id=session, token=token)
+    client = Connection("client")
+    client.receive_data(b"".join(server.data_to_send()), 0.0)
+    [opened] = client.events_received()
+    assert isinstance(opened, HelloReceived)
+    assert opened.session == session
+    shown = [repr(each) for each in (server, client, opened)]
+    shown.append(repr(f.Hello(1, 1, (), {}, session, token)))
+    shown.append(repr(f.Resume(session, token, 1, 0)))
+    for text in shown:
+        assert "the-session-name" not in text
+        assert "the-secret-token" not in text
 
 
 async def test_reprs_of_a_conversation_tell_no_identity(connected: Connected) -> None:
