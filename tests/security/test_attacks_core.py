@@ -154,7 +154,7 @@ def test_after_an_attack_that_is_borne_others_are_served(reads: bool) -> None:
 
 def test_the_terms_are_those_of_the_specification() -> None:
     stated = re.findall(r"^- \*\*(TW-LIM-\d+)\*\*", CHAPTER, re.MULTILINE)
-    first, last = (stated.index(f"TW-LIM-0{number}") for number in (50, 59))
+    first, last = (stated.index(rule) for rule in ("TW-LIM-050", "TW-LIM-059"))
     assert stated[first : last + 1] == list(terms(Limits()))
     assert "TW-LIM-050 to TW-LIM-059" in CHAPTER
 
