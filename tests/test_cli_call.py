@@ -238,6 +238,23 @@ def test_a_byte_stream_goes_where_output_says(call: Call, tmp_path: Path) -> Non
     assert (tmp_path / "other.jpg").stat().st_size == 8
 
 
+def test_a_byte_stream_into_a_device_leaves_it_a_device(call: Call, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        done = call("file", "100000", "-o", pipe)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert reader.communicate(timeout=60)[0] == b"x" * 100000
+    assert pipe.is_fifo()
+
+
+def test_a_byte_stream_follows_a_link(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("target")
+    assert call("file", "3", "-o", "link").stderr == "Saved link, 3 bytes.\n"
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"xxx"
+
+
 def test_byte_streams_inside_of_a_value_are_files(call: Call, tmp_path: Path) -> None:
     done = call("files")
     assert done.stdout == "[<byte stream>, <byte stream>]\n"
