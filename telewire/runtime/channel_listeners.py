@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from telewire.runtime.channel_end import ChannelEnd
     from telewire.runtime.driver import Driver
 
-__all__ = ["Handler", "Listeners"]
+__all__ = ["NOT_LISTENING", "Handler", "Listeners"]
 
 # Any: what a message is only an annotation of the channel can say.
 Handler: TypeAlias = Callable[[Any], object]
@@ -53,7 +53,8 @@ class Listeners:
         self._signature: Signature | None = None
         # Requests that have arrived and are not answered, and whether somebody waits for their end.
         self._open: dict[Call, bool] = {}
-        self.handlers: dict[int, Handler] = {}
+        # What is called with messages, and what with requests: the same but for a relay.
+        self.handlers: dict[int, tuple[Handler, Handler]] = {}
         self._timer: Timer | None = None
         self.task: SourceTask | None = None
         self.waiting = Line(self._answerable)
@@ -61,13 +62,13 @@ class Listeners:
     def _answerable(self) -> bool:
         return bool(self.handlers) or self._end.refusing
 
-    def add(self, handler: Handler) -> Callable[[], None]:
-        """Call ``handler`` from now on; returns what stops that."""
+    def add(self, handler: Handler, on_request: Handler | None = None) -> Callable[[], None]:
+        """Call ``handler`` from now on, or ``on_request`` with requests; returns what stops that."""
         if self._context is None:
             self._context = contextvars.copy_context()
         self._last += 1
         number = self._last
-        self.handlers[number] = handler
+        self.handlers[number] = (handler, handler if on_request is None else on_request)
         self.wake()
         self.waiting.advance()
 
@@ -113,7 +114,7 @@ class Listeners:
             except InvalidArgument as error:
                 end.refuse_message(error)
                 return
-        for number, handler in tuple(self.handlers.items()):
+        for number, (handler, _) in tuple(self.handlers.items()):
             if number not in self.handlers:
                 continue
             try:
@@ -164,7 +165,7 @@ class Listeners:
                 raise Refusal(ErrorCode.FUNCTION_NOT_FOUND, encode_value(NOT_LISTENING))
             raise Refusal(ErrorCode.CHANNEL_CLOSED)
         found: object = None
-        for number, handler in tuple(self.handlers.items()):
+        for number, (_, handler) in tuple(self.handlers.items()):
             if number not in self.handlers:
                 continue
             reply = handler(message)
