@@ -12,9 +12,12 @@ from pathlib import Path
 import click
 import pytest
 
+from telewire import NetworkError
 from telewire.cli.arguments import parse_arguments, parse_headers
+from telewire.cli.outcomes import sentence_of
 from telewire.cli.results import label
 from telewire.cli.saving import file_name
+from telewire.cli.texts import harmless
 from tests.cli import Serving, serving, start
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -321,7 +324,18 @@ def test_who_reads_no_more_ends_the_call(tmp_path: Path) -> None:
             assert process.wait(60) == 0
             assert process.stderr is not None
             assert process.stderr.read() == ""
-        assert running.line() == "ticks are over"
+        assert running.line() == "ticks are over: None"
+
+
+def test_ctrl_c_cancels_a_stream_too(tmp_path: Path) -> None:
+    with serving(tmp_path) as running:
+        with start(["call", running.url, "ticks"]) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "0\n"
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+            assert (process.returncode, err) == (130, "")
+        assert running.line().startswith("ticks are over: CallCancelled(")
 
 
 def test_over_plain_http(call: Call, server: Serving, run_python: Run) -> None:
@@ -416,6 +430,11 @@ def test_the_first_equals_sign_ends_the_name() -> None:
 def test_names_of_the_other_side_stay_in_their_folder(given: str | None, safe: str) -> None:
     assert file_name(given) == safe
     assert os.path.basename(safe) == safe
+
+
+def test_text_of_the_other_side_is_one_harmless_line() -> None:
+    assert harmless("a\x1b[31m\r\n\u202e \u00e9\x9b") == "a\\x1b[31m\\r\\n\\u202e \u00e9\\x9b"
+    assert sentence_of(NetworkError("went\x07away")) == "NetworkError: went\\x07away"
 
 
 def test_places_are_written_as_people_write_them() -> None:
