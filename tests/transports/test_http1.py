@@ -218,7 +218,7 @@ async def test_the_response_is_streamed_and_nobody_keeps_it() -> None:
         recorder.send(b"first")
         head, _, body = (await until_seen(stream, b"first\r\n")).partition(b"\r\n\r\n")
         lines = head.lower().split(b"\r\n")
-        assert lines[0] == b"http/1.1 200 "
+        assert lines[0] == b"http/1.1 200 ok"
         for line in (
             b"content-type: application/telewire",
             b"cache-control: no-store, no-transform",
