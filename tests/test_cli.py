@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import telewire
+from telewire.cli.main import main
+from telewire.cli.outcomes import Status
 from telewire.demo.run import TITLES
 from telewire.demo.table import DEMONSTRATIONS, WINDOW_ITEMS, Demonstration, Record, folder, judge, load
 from telewire.runtime.transport import TransportName
@@ -37,7 +40,22 @@ def test_version(run_python: Run) -> None:
 def test_help_names_the_commands(run_python: Run) -> None:
     done = run_python("-m", "telewire", "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "demo" in done.stdout
+    for name in ("serve", "call", "list", "decode", "demo"):
+        assert f"\n  {name} " in done.stdout
+
+
+@pytest.mark.parametrize("name", ["serve", "call", "list", "decode", "demo"])
+def test_help_of_every_command_has_an_example(name: str) -> None:
+    shown = CliRunner().invoke(main, [name, "--help"]).output
+    assert re.search(rf"Examples?:\n +telewire {name} ", shown)
+    assert max(map(len, shown.splitlines())) <= 110
+
+
+@pytest.mark.parametrize("name", ["call", "list"])
+def test_help_tells_the_statuses_that_scripts_can_use(name: str) -> None:
+    shown = CliRunner().invoke(main, [name, "--help"]).output
+    table = shown.partition("Exit status:\n")[2]
+    assert [line.split()[0] for line in table.splitlines()] == [str(int(status)) for status in Status]
 
 
 def test_an_unknown_command_is_refused(run_python: Run) -> None:
