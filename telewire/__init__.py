@@ -30,7 +30,7 @@ from telewire.errors import (
     TelewireError,
     TransportUnsuitable,
 )
-from telewire.limits import Limits
+from telewire.limits import Limits, ServerLimits
 
 if TYPE_CHECKING:
     from telewire.core.connection import Connection
@@ -81,6 +81,7 @@ __all__ = [
     "Request",
     "ResourceExhausted",
     "Return",
+    "ServerLimits",
     "Service",
     "SessionLost",
     "TelewireError",

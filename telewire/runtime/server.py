@@ -9,6 +9,7 @@ from telewire.core.connection import Connection
 from telewire.core.events import CallReceived
 from telewire.errors import ErrorCode, NetworkError
 from telewire.limits import Limits
+from telewire.runtime.admission import Admission, address_of
 from telewire.runtime.context import current_call
 from telewire.runtime.driver import Driver
 from telewire.runtime.incoming import IncomingCall
@@ -53,10 +54,19 @@ class Server:
     Give :meth:`accept` to the adapters, and :meth:`accept_exchange` to those of HTTP.
     """
 
-    def __init__(self, backend: Backend, service: Service[Any], limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        service: Service[Any],
+        limits: Limits | None = None,
+        admission: Admission | None = None,
+    ) -> None:
         self._backend = backend
         self.service = service
         self._limits = limits
+        self.admission = Admission() if admission is None else admission
+        """Who may come in; adapters that have a door ask it before they call :meth:`accept`."""
+        self.admission.pool.on_room = lambda: backend.call_soon(self._grant_again)
         self._drivers: set[Driver] = set()
         self.running = Running(backend)
         """User code of all conversations, also of those that are over."""
@@ -70,6 +80,7 @@ class Server:
             session_id=secrets.token_bytes(SESSION_BYTES),
             token=secrets.token_bytes(TOKEN_BYTES),
             now=self._backend.now(),
+            pool=self.admission.pool,
         )
         return self._converse(connection, transport)
 
@@ -78,8 +89,14 @@ class Server:
         now = self._backend.now()
         return self._converse(Connection("server", limits=self._limits, now=now, exchange=True), transport)
 
+    def _grant_again(self) -> None:
+        """Large payloads that have waited for the pool may find room now."""
+        for driver in tuple(self._drivers):
+            driver.connection.grant_again()
+            driver.schedule()
+
     def _converse(self, connection: Connection, transport: Transport) -> Driver:
-        host = _Conversation(self)
+        host = _Conversation(self, address_of(transport.request.peer))
         driver = host.driver = Driver(self._backend, connection, transport, host, self.running)
         self._drivers.add(driver)
         return driver
@@ -115,14 +132,20 @@ class Server:
 class _Conversation:
     """One transport's driver on the server's side."""
 
-    __slots__ = ("_server", "driver")
+    __slots__ = ("_address", "_known", "_server", "driver")
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, address: str | None) -> None:
         self._server = server
+        self._address = address
+        self._known = False
         self.driver: Driver | None = None
+        server.admission.enter(address, conversation=True)
 
     def opened(self) -> None:
         """The hellos have crossed."""
+        if not self._known:
+            self._known = True
+            self._server.admission.known()
 
     def called(self, driver: Driver, event: CallReceived) -> None:
         """The client calls."""
@@ -133,5 +156,6 @@ class _Conversation:
 
     def lost(self) -> None:
         """The transport has ended."""
+        self._server.admission.leave(self._address, conversation=True, known=self._known)
         if self.driver is not None:
             self._server.forget(self.driver)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from telewire.core.events import CallReceived, ConnectionClosed, StreamEnded, StreamReset
+from telewire.core.flow import Pool
 from telewire.errors import ErrorCode
 from telewire.limits import Limits
 from telewire.wire import frames as f
@@ -134,3 +135,52 @@ def test_the_code_of_a_close(said: int, heard: ErrorCode) -> None:
     events = peer.say(f.Close(said, "text"))
     assert events == [ConnectionClosed(heard, "text", by_peer=True)]
     assert_empty(peer.core)
+
+
+# --- the pool of a process -----------------------------------------------------------------------
+
+LARGE = Limits(session_budget=1 << 20, message_bytes=1 << 18, stream_window=1024, stream_window_read=4096)
+
+
+def test_what_all_sessions_take_is_bounded_and_given_back() -> None:
+    pool = Pool(1 << 20)
+    peers = [Peer(LARGE, pool=pool) for _ in range(8)]
+    for peer in peers:
+        peer.call(0, b"", f.Declaration(1, K.ITEMS))
+        peer.say(f.Item(1, 1, 1 << 18, bytes(1024)))
+    # Four payloads of 256 KiB have room; the others wait, and say so.
+    granted = [peer for peer in peers if any(isinstance(frame, f.Grant) for frame in peer.hear())]
+    assert granted == peers[:4]
+    assert 0 <= pool.left < 1 << 18
+    assert pool.wanted
+    told: list[bool] = []
+    pool.on_room = lambda: told.append(True)
+    peers[0].say(f.Reset(1, C.ABORTED))
+    peers[1].core.receive_eof(0.0)
+    peers[1].core.close()
+    assert told == [True]
+    for peer in peers:
+        peer.core.grant_again()
+    assert [peer for peer in peers if any(isinstance(frame, f.Grant) for frame in peer.hear())][:1] == peers[
+        4:5
+    ]
+    for peer in peers:
+        peer.core.close()
+        peer.hear()
+    assert pool.left == 1 << 20
+    assert pool.left_to_grow == 1 << 19
+
+
+def test_windows_take_at_most_half_of_the_pool() -> None:
+    pool = Pool(10_000)
+    peers = [Peer(LARGE, pool=pool) for _ in range(4)]
+    for peer in peers:
+        peer.call(0, b"", f.Declaration(1, K.ITEMS))
+        [event] = peer.say(f.Items(1, 0, 1, b"\x81\x00"))
+        peer.core.consumed(event.stream)  # type: ignore[union-attr]  # it is one of items
+    assert pool.left == 10_000 - 3072
+    assert not pool.wanted
+    for peer in peers:
+        peer.core.close()
+        peer.hear()
+    assert (pool.left, pool.left_to_grow) == (10_000, 5_000)

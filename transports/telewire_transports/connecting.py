@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import anyio
 
-from telewire.limits import Limits
+from telewire.limits import Limits, ServerLimits
+from telewire.runtime.admission import Admission
 from telewire.runtime.backend import current_backend
 from telewire.runtime.client import Client
 from telewire.runtime.server import Server
@@ -82,6 +83,8 @@ async def serve(
     limits: Limits | None = None,
     origins: Collection[str] = (),
     hosts: Collection[str] = (),
+    trusted_proxies: Collection[str] = (),
+    server_limits: ServerLimits | None = None,
     on_started: Callable[[int], object] | None = None,
 ) -> None:
     """Serve ``service`` over WebSocket and plain HTTP on one port, until cancelled.
@@ -98,13 +101,17 @@ async def serve(
         limits: what this side accepts.
         origins: web origins that may connect besides the server's own.
         hosts: names in the Host header that are allowed besides the bound ones.
+        trusted_proxies: addresses or networks of proxies that are believed when they say, in
+            ``X-Forwarded-For`` or ``Forwarded``, who is behind them; ``"localhost"`` for one on this machine.
+        server_limits: what all connections may take together; beyond it they get status 503.
         on_started: called with the port once connections are accepted.
 
     Raises:
         OSError: the address cannot be bound.
     """
-    server = Server(current_backend(), service, limits)
-    door = make_door(host, path, limits, origins, hosts)
+    admission = Admission(server_limits)
+    server = Server(current_backend(), service, limits, admission)
+    door = make_door(host, path, limits, origins, hosts, trusted_proxies, admission)
     door.routes[b"GET"] = websocket_route(server.accept, door.limits)
     door.routes[b"POST"] = exchange_route(server.accept_exchange, door)
     listener = await listen_web(door, host=host, port=port, ssl_context=ssl_context)

@@ -57,11 +57,16 @@ def exchange_route(accept: AcceptExchange, door: Door) -> Route:
     """What a door does with POST: begin an exchange (TW-SES-091)."""
 
     def route(
-        link: ByteLink, http: h11.Connection, request: h11.Request, headers: Mapping[str, str], rest: bytes
+        link: ByteLink,
+        http: h11.Connection,
+        request: h11.Request,
+        headers: Mapping[str, str],
+        rest: bytes,
+        peer: str | None,
     ) -> None:
         _check(headers)
         target = request.target.decode("ascii")
-        found = Request(path=target.partition("?")[0], headers=headers, peer=link.peer, transport="http")
+        found = Request(path=target.partition("?")[0], headers=headers, peer=peer, transport="http")
         ServerExchange(link, http, found, door).start(accept, rest)
 
     return route
