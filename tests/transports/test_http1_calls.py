@@ -475,6 +475,18 @@ async def test_one_call_of_a_websocket_client_goes_over_http_and_back() -> None:
                 with_options(remote.how, transport="http")()
 
 
+async def test_what_the_caller_offers_is_called_the_way_it_came() -> None:
+    service = Service()
+
+    @service.function
+    async def ask() -> None:
+        with_options(get_context().remote.name, transport="http")()
+
+    async with serving(service) as url, connect(url, service=Service()) as remote:
+        with pytest.raises(RemoteError):
+            await remote.ask()
+
+
 # --- the server leaves ---------------------------------------------------------------------------
 
 
@@ -541,6 +553,32 @@ async def test_i2_a_producer_is_held_where_nobody_reads(life: Life) -> None:
     # An item costs 256 bytes: 64 KiB wait at the client, 128 KiB in the machine of the server; the rest is
     # in the buffers of the sockets, in which an item is two bytes.
     assert before * 2 < 8 * 1024 * 1024
+
+
+async def test_i2_an_upload_waits_where_the_server_does_not_read() -> None:
+    service = Service()
+    sent = 0
+
+    @service.function
+    async def hold(data: ByteStream) -> None:
+        await anyio.sleep_forever()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 32_768
+            yield bytes(32_768)
+
+    async with calling(service) as client:
+        call = client.remote.hold(ByteStream(chunks()))
+        await until(lambda: sent)
+        before = -1
+        while before != sent:
+            before = sent
+            for _ in range(500):
+                await anyio.lowlevel.checkpoint()
+        call.cancel()
+    assert before < 16 * 1024 * 1024
 
 
 async def test_i2_bytes_wait_at_their_source_where_nobody_reads() -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final, TypedDict
 import anyio
 from typing_extensions import Unpack
 
-from telewire.limits import Limits
+from telewire.limits import Limits, ServerLimits
 from telewire.runtime.backend import current_backend
 from telewire.runtime.service import Service
 from telewire_transports.connecting import serve
@@ -36,6 +36,8 @@ class ServeOptions(TypedDict, total=False):
     limits: Limits | None
     origins: Collection[str]
     hosts: Collection[str]
+    trusted_proxies: Collection[str]
+    server_limits: ServerLimits | None
     on_started: Callable[[int], object] | None
 
 
