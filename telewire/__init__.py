@@ -30,7 +30,7 @@ from telewire.errors import (
     TelewireError,
     TransportUnsuitable,
 )
-from telewire.limits import Limits
+from telewire.limits import Limits, ServerLimits
 
 if TYPE_CHECKING:
     from telewire.core.connection import Connection
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from telewire.runtime.client import Client
     from telewire.runtime.closing import aclose
     from telewire.runtime.context import Context, get_context
+    from telewire.runtime.from_thread import wait
     from telewire.runtime.function import RemoteFunction
     from telewire.runtime.iterator import RemoteIterator
     from telewire.runtime.producer import Return
@@ -80,6 +81,7 @@ __all__ = [
     "Request",
     "ResourceExhausted",
     "Return",
+    "ServerLimits",
     "Service",
     "SessionLost",
     "TelewireError",
@@ -88,6 +90,7 @@ __all__ = [
     "callback",
     "get_context",
     "stub",
+    "wait",
     "with_options",
 ]
 
@@ -110,6 +113,7 @@ _LAZY: Final = {
     "callback": "telewire.runtime.stubs",
     "get_context": "telewire.runtime.context",
     "stub": "telewire.runtime.stubs",
+    "wait": "telewire.runtime.from_thread",
     "with_options": "telewire.runtime.remote",
 }
 

@@ -25,7 +25,7 @@
 from __future__ import annotations
 
 from enum import Enum, IntEnum
-from typing import Any
+from typing import Any, Final
 
 __all__ = [
     "Abort",
@@ -47,6 +47,8 @@ __all__ = [
     "TelewireError",
     "TransportUnsuitable",
 ]
+
+SHOWN_CHARACTERS: Final = 500
 
 
 class ErrorCode(IntEnum):
@@ -100,6 +102,12 @@ class CancelOutcome(Enum):
     UNKNOWN = "unknown"
 
 
+def _shown(value: object) -> str:
+    """What the other side gave, as it may stand in a log: repr escapes it, and what is long is cut."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
+
+
 class TelewireError(Exception):
     """Base of every error telewire raises; ``retryable`` says that the call never started."""
 
@@ -122,7 +130,7 @@ class Abort(TelewireError):
     def __str__(self) -> str:
         if self.value is None:
             return "The other side refused, giving no value."
-        return f"The other side refused: {self.value!r}."
+        return f"The other side refused: {_shown(self.value)}."
 
 
 class RemoteError(TelewireError):
@@ -166,7 +174,7 @@ class CallCancelled(TelewireError):
             CancelOutcome.FINISHED: "but had already finished",
             CancelOutcome.UNKNOWN: "and may still be running on the other side",
         }[self.outcome]
-        why = "" if self.reason is None else f" Reason: {self.reason!r}."
+        why = "" if self.reason is None else f" Reason: {_shown(self.reason)}."
         return f"The call was cancelled {how}.{why}"
 
 

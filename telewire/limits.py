@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["ADVERTISED", "Limits"]
+__all__ = ["ADVERTISED", "Limits", "ServerLimits"]
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
@@ -70,6 +70,24 @@ class Limits:
     """Silence, of any byte, after which the peer is taken for dead."""
     cleanup_seconds: float = 5.0
     """How long a cancelled body may clean up before its outcome is unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLimits:
+    """What one server accepts over all its connections (TW-LIM-020); beyond it new ones get status 503."""
+
+    sessions: int = 10_000
+    """Conversations at a time: each has its own :class:`Limits`, so many of them are many times these."""
+    sessions_per_address: int = 1_000
+    """The same, with connections that have asked nothing yet, from one address (of IPv6: one /64): one
+    visitor must not take all places."""
+    detached: int = 1_000
+    """Sessions that wait for their client to come back; the one that has waited longest goes first."""
+    unauthenticated: int = 1_000
+    """Connections that have not said hello: idle sockets and slow requests are not free."""
+    held_bytes: int = 1024 * MIB
+    """What the session budgets of all conversations may take together; beyond it windows do not grow,
+    and large payloads wait."""
 
 
 ADVERTISED: Final[dict[int, str]] = {

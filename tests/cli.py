@@ -89,7 +89,7 @@ async def forever(text: str = "") -> None:
 
 @service.function
 async def ticks() -> AsyncIterator[int]:
-    get_context().on_close(lambda: print("ticks are over", flush=True))
+    get_context().on_close(lambda reason: print(f"ticks are over: {reason!r}", flush=True))
     number = 0
     while True:
         yield number

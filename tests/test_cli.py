@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import telewire
-from telewire.demo.table import DEMONSTRATIONS, Demonstration, Record, folder, judge, load
+from telewire.cli.main import main
+from telewire.cli.outcomes import Status
+from telewire.demo.run import TITLES
+from telewire.demo.table import DEMONSTRATIONS, WINDOW_ITEMS, Demonstration, Record, folder, judge, load
+from telewire.runtime.transport import TransportName
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 QUICKLY = ("--interval", "0.01")
@@ -34,7 +40,22 @@ def test_version(run_python: Run) -> None:
 def test_help_names_the_commands(run_python: Run) -> None:
     done = run_python("-m", "telewire", "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "demo" in done.stdout
+    for name in ("serve", "call", "list", "decode", "demo"):
+        assert f"\n  {name} " in done.stdout
+
+
+@pytest.mark.parametrize("name", ["serve", "call", "list", "decode", "demo"])
+def test_help_of_every_command_has_an_example(name: str) -> None:
+    shown = CliRunner().invoke(main, [name, "--help"]).output
+    assert re.search(rf"Examples?:\n +telewire {name} ", shown)
+    assert max(map(len, shown.splitlines())) <= 110
+
+
+@pytest.mark.parametrize("name", ["call", "list"])
+def test_help_tells_the_statuses_that_scripts_can_use(name: str) -> None:
+    shown = CliRunner().invoke(main, [name, "--help"]).output
+    table = shown.partition("Exit status:\n")[2]
+    assert [line.split()[0] for line in table.splitlines()] == [str(int(status)) for status in Status]
 
 
 def test_an_unknown_command_is_refused(run_python: Run) -> None:
@@ -53,39 +74,51 @@ def test_demo_shows_every_example_and_ends_well(run_python: Run) -> None:
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     for demonstration in DEMONSTRATIONS:
         assert demonstration.shows in done.stdout
+        assert f"{demonstration.name} over WebSocket" in done.stdout
+        assert (f"{demonstration.name} over HTTP" in done.stdout) is demonstration.http
+    assert len(re.findall(r"│ HTTP  .*│ equal", done.stdout)) == 9
     assert "\n3\n2\n1\n0\n" in done.stdout
     assert load(folder(), "ai_chat").ANSWER in done.stdout  # type: ignore[attr-defined]
     assert "What arrived is what the other side recorded as sent." in done.stdout
 
 
-def test_demo_of_one_example(run_python: Run) -> None:
-    done = run_python("-m", "telewire", "demo", "countdown", *QUICKLY)
+def test_demo_of_one_example_over_one_transport(run_python: Run) -> None:
+    done = run_python("-m", "telewire", "demo", "countdown", "--transport", "http", *QUICKLY)
     assert (done.returncode, done.stderr) == (0, "")
+    assert "countdown over HTTP" in done.stdout
+    assert "WebSocket" not in done.stdout
     assert "ticker" not in done.stdout
 
 
+def test_demo_of_what_http_does_not_carry(run_python: Run) -> None:
+    done = run_python("-m", "telewire", "demo", "mixed", "--transport", "http")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "mixed" not in done.stdout
+
+
 @pytest.mark.parametrize(
-    ("name", "old", "new", "sentence"),
+    ("over", "name", "old", "new", "sentence"),
     [
         (
+            "websocket",
             "countdown",
             "sent.append(number)",
             "sent.append(-number)",
             "item 1 arrived as 3 and was recorded as -3",
         ),
-        ("countdown", "sent.append(number)", "...", "4 items arrived and 0 were recorded as sent"),
-        ("countdown", "arrived.append(number)", "...", "nothing arrived"),
-        ("ai_chat", "on_close(completion.cancel)", "on_close(print)", "should have cleaned up"),
-        ("ticker", "sent.append(tick)", "sent.append(tick + tick // 9)", "item 10 arrived as 9"),
+        ("http", "countdown", "sent.append(number)", "...", "4 items arrived and 0 were recorded as sent"),
+        ("websocket", "countdown", "arrived.append(number)", "...", "nothing arrived"),
+        ("http", "ai_chat", "on_close(completion.cancel)", "on_close(print)", "should have cleaned up"),
+        ("websocket", "ticker", "sent.append(tick)", "sent.append(tick + tick // 9)", "item 10 arrived as 9"),
     ],
 )
 def test_demo_fails_where_the_two_sides_differ(
-    name: str, old: str, new: str, sentence: str, run_python: Run, tmp_path: Path
+    over: TransportName, name: str, old: str, new: str, sentence: str, run_python: Run, tmp_path: Path
 ) -> None:
     examples = changed_examples(tmp_path, name, old, new)
-    done = run_python("-m", "telewire", "demo", name, *QUICKLY, "--examples", examples)
+    done = run_python("-m", "telewire", "demo", name, *QUICKLY, "--transport", over, "--examples", examples)
     assert done.returncode == 1, done.stdout
-    assert f"{name} FAILED" in done.stdout
+    assert f"{name} over {TITLES[over]} FAILED" in done.stdout
     assert sentence in " ".join(done.stdout.split())
     assert "The demo FAILED." in done.stdout
 
@@ -97,6 +130,14 @@ def test_demo_fails_where_an_example_fails(run_python: Run, tmp_path: Path) -> N
     done = run_python("-m", "telewire", "demo", "countdown", *QUICKLY, "--examples", examples)
     assert done.returncode == 1
     assert "RemoteError" in done.stdout
+
+
+def test_demo_goes_on_behind_an_example_that_is_none(run_python: Run, tmp_path: Path) -> None:
+    examples = changed_examples(tmp_path, "countdown", "import anyio", "import anyio, no_such_module")
+    done = run_python("-m", "telewire", "demo", "countdown", "download", "--examples", examples)
+    assert done.returncode == 1
+    assert "countdown over WebSocket FAILED: ModuleNotFoundError" in done.stdout
+    assert re.search(r"download .*│ equal", done.stdout)
 
 
 def test_demo_skips_what_cannot_run_here(run_python: Run, tmp_path: Path) -> None:
@@ -113,7 +154,7 @@ def test_demo_fails_where_the_server_does_not_start(run_python: Run, tmp_path: P
     done = run_python("-m", "telewire", "demo", "countdown", "--examples", examples)
     assert done.returncode == 1
     assert "closed today" in done.stderr
-    assert "countdown FAILED: NetworkError: The server process ended" in done.stdout
+    assert "countdown over WebSocket FAILED: NetworkError: The server process ended" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -131,3 +172,11 @@ def test_the_verdict(arrived: list[int], sent: list[int], ahead: int, good: bool
     demonstration = Demonstration("some", "something", ahead=ahead)
     record = Record(tuple(map(repr, sent)), ())
     assert (judge(demonstration, arrived, record) is None) is good
+    assert (judge(demonstration, arrived, record, "http") is None) is good
+
+
+def test_the_verdict_where_no_credit_holds_the_sender_back() -> None:
+    endless = Demonstration("some", "something", ahead=WINDOW_ITEMS)
+    record = Record(tuple(map(repr, range(2 * WINDOW_ITEMS))), ())
+    assert judge(endless, [0], record, "http") is None
+    assert judge(endless, [0], record) is not None

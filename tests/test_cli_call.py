@@ -12,9 +12,12 @@ from pathlib import Path
 import click
 import pytest
 
+from telewire import NetworkError
 from telewire.cli.arguments import parse_arguments, parse_headers
+from telewire.cli.outcomes import sentence_of
 from telewire.cli.results import label
 from telewire.cli.saving import file_name
+from telewire.cli.texts import harmless
 from tests.cli import Serving, serving, start
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -238,6 +241,23 @@ def test_a_byte_stream_goes_where_output_says(call: Call, tmp_path: Path) -> Non
     assert (tmp_path / "other.jpg").stat().st_size == 8
 
 
+def test_a_byte_stream_into_a_device_leaves_it_a_device(call: Call, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        done = call("file", "100000", "-o", pipe)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert reader.communicate(timeout=60)[0] == b"x" * 100000
+    assert pipe.is_fifo()
+
+
+def test_a_byte_stream_follows_a_link(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("target")
+    assert call("file", "3", "-o", "link").stderr == "Saved link, 3 bytes.\n"
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"xxx"
+
+
 def test_byte_streams_inside_of_a_value_are_files(call: Call, tmp_path: Path) -> None:
     done = call("files")
     assert done.stdout == "[<byte stream>, <byte stream>]\n"
@@ -304,7 +324,40 @@ def test_who_reads_no_more_ends_the_call(tmp_path: Path) -> None:
             assert process.wait(60) == 0
             assert process.stderr is not None
             assert process.stderr.read() == ""
-        assert running.line() == "ticks are over"
+        assert running.line() == "ticks are over: None"
+
+
+def test_ctrl_c_cancels_a_stream_too(tmp_path: Path) -> None:
+    with serving(tmp_path) as running:
+        with start(["call", running.url, "ticks"]) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "0\n"
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+            assert (process.returncode, err) == (130, "")
+        assert running.line().startswith("ticks are over: CallCancelled(")
+
+
+def test_over_plain_http(call: Call, server: Serving, run_python: Run) -> None:
+    over = ("--transport", "http")
+    assert call("on_countdown", "2", *over).stdout == "2\n1\n0\n"
+    assert call("file", "100000", *over).stdout == "x" * 100000
+    assert call("refuse", *over).returncode == 1
+    done = call("chatter", *over)
+    assert done.returncode == 3
+    assert done.stderr.startswith("TransportUnsuitable: ")
+    assert "Use: websocket." in done.stderr
+    assert "whoami() -> str\n" in run_python("-m", "telewire", "list", server.url, *over).stdout
+
+
+def test_ctrl_c_cancels_a_request_of_plain_http(tmp_path: Path) -> None:
+    with serving(tmp_path) as running:
+        with start(["call", running.url, "forever", "it", "--transport", "http"]) as process:
+            assert running.line() == "it began"
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        assert (process.returncode, out, err) == (130, "", "")
+        assert running.line().startswith("it is over: ")
 
 
 def test_list_tells_signatures_and_first_lines(server: Serving, run_python: Run) -> None:
@@ -377,6 +430,11 @@ def test_the_first_equals_sign_ends_the_name() -> None:
 def test_names_of_the_other_side_stay_in_their_folder(given: str | None, safe: str) -> None:
     assert file_name(given) == safe
     assert os.path.basename(safe) == safe
+
+
+def test_text_of_the_other_side_is_one_harmless_line() -> None:
+    assert harmless("a\x1b[31m\r\n\u202e \u00e9\x9b") == "a\\x1b[31m\\r\\n\\u202e \u00e9\\x9b"
+    assert sentence_of(NetworkError("went\x07away")) == "NetworkError: went\\x07away"
 
 
 def test_places_are_written_as_people_write_them() -> None:

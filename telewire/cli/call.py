@@ -12,6 +12,7 @@ from telewire.cli.saving import Bars
 from telewire.errors import TelewireError
 from telewire.runtime.byte_stream import ByteStream
 from telewire.runtime.remote import with_options
+from telewire.runtime.transport import TransportName
 from telewire_transports import connect
 
 __all__ = ["call"]
@@ -56,6 +57,7 @@ def call(
     name: str,
     arguments: tuple[str, ...],
     headers: tuple[str, ...],
+    transport: TransportName | None,
     timeout: float | None,
     json: bool,
     output: str | None,
@@ -74,7 +76,7 @@ def call(
             for value in (*args, *kwargs.values()):
                 if isinstance(value, ByteStream):
                     bars.watch(value, f"sending {value.name}")
-            async with connect(url, headers=parsed) as remote:
+            async with connect(url, headers=parsed, transport=transport) as remote:
                 started = with_options(remote[name], timeout=timeout)(*args, **kwargs)
                 try:
                     await results.show(await started)

@@ -18,15 +18,22 @@ F = TypeVar("F", bound=Callable[..., Any])  # Any: commands with all kinds of op
 
 
 def connection_options(command: F) -> F:
-    """Add the options of commands that connect: ``headers``."""
-    return click.option(
+    """Add the options of commands that connect: ``headers`` and ``transport``."""
+    transport = click.option(
+        "--transport",
+        type=click.Choice(["websocket", "http"]),
+        help="How the call travels; http makes it one request, without a connection before. "
+        "Default: websocket.",
+    )
+    header = click.option(
         "-H",
         "--header",
         "headers",
         multiple=True,
         metavar="'NAME: VALUE'",
         help="A header of the HTTP request, such as 'Authorization: Bearer …'; may be given several times.",
-    )(command)
+    )
+    return header(transport(command))
 
 
 def run(command: Callable[[], Awaitable[Status]], json: bool = False) -> None:

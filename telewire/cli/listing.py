@@ -12,6 +12,7 @@ from telewire.cli.outcomes import STATUSES, Status
 from telewire.cli.texts import harmless, json_text
 from telewire.errors import FunctionNotFound
 from telewire.runtime.introspection import LIST
+from telewire.runtime.transport import TransportName
 from telewire_transports import connect
 
 __all__ = ["list_functions"]
@@ -32,7 +33,7 @@ Example:
 @click.option(
     "--json", is_flag=True, help="Print JSON: an array of objects with name, signature and summary."
 )
-def list_functions(url: str, headers: tuple[str, ...], json: bool) -> None:
+def list_functions(url: str, headers: tuple[str, ...], transport: TransportName | None, json: bool) -> None:
     """Print the functions served at URL, with their signatures.
 
     A server tells only where it was made with Service(introspection=True).
@@ -40,7 +41,7 @@ def list_functions(url: str, headers: tuple[str, ...], json: bool) -> None:
     parsed = parse_headers(headers)
 
     async def perform() -> Status:
-        async with connect(url, headers=parsed) as remote:
+        async with connect(url, headers=parsed, transport=transport) as remote:
             try:
                 functions = await remote[LIST]()
             except FunctionNotFound:

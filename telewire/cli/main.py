@@ -14,8 +14,9 @@ from telewire.cli.call import call
 from telewire.cli.decode import decode
 from telewire.cli.listing import list_functions
 from telewire.cli.serve import serve
-from telewire.demo.run import run
+from telewire.demo.run import TITLES, run
 from telewire.demo.table import DEMONSTRATIONS, folder
+from telewire.runtime.transport import TransportName
 
 __all__ = ["main"]
 
@@ -56,13 +57,18 @@ Example:
     type=click.FloatRange(min=0.0, max=2.0),
     help="Seconds between items, instead of each example's own pace.",
 )
-def demo(names: tuple[str, ...], examples: Path | None, interval: float | None) -> None:
+@click.option("--transport", type=click.Choice(list(TITLES)), help="Show them over this one only.")
+def demo(
+    names: tuple[str, ...], examples: Path | None, interval: float | None, transport: TransportName | None
+) -> None:
     """Run the examples live, or those named: a server in another process, a client here.
 
+    Each is shown over WebSocket, and over plain HTTP where that can carry it.
     Ends by itself. The exit status is 0 only if what arrived is what the server recorded as sent.
     """
     chosen = [each for each in DEMONSTRATIONS if not names or each.name in names]
-    good = anyio.run(run, Console(), chosen, examples or folder(), interval)
+    transports = list(TITLES) if transport is None else [transport]
+    good = anyio.run(run, Console(), chosen, examples or folder(), interval, transports)
     sys.exit(0 if good else 1)
 
 

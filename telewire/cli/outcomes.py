@@ -56,4 +56,4 @@ def sentence_of(error: Exception, json: bool = False) -> str:
     text = harmless(str(error))
     if json:
         return json_text({"error": type(error).__name__, "message": text})
-    return f"{type(error).__name__}: {text}"
+    return f"{type(error).__name__ if isinstance(error, TelewireError) else 'Error'}: {text}"

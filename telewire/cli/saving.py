@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self, final
+from typing import IO, Self, final
 
 import anyio
 from rich.console import Console
@@ -70,6 +70,18 @@ class Bars:
         stream.on_progress(lambda done, total: self._progress.update(task, completed=done, total=total))
 
 
+def _behind_links(path: Path) -> str:
+    """The file itself: a link to it stays one."""
+    return os.path.realpath(path)
+
+
+async def _copy(stream: ByteStream, file: IO[bytes]) -> None:
+    output = anyio.wrap_file(file)
+    async for chunk in stream:
+        await output.write(chunk)
+    await output.flush()
+
+
 @final
 class Saver:
     """Decides where byte streams go, and writes them there.
@@ -95,14 +107,16 @@ class Saver:
         """
         if self._output == "-" or (self._output is None and alone and not sys.stdout.isatty()):
             self._bars.watch(stream, harmless(stream.name or "standard output"))
-            output = anyio.wrap_file(sys.stdout.buffer)
-            async for chunk in stream:
-                await output.write(chunk)
-            await output.flush()
+            await _copy(stream, sys.stdout.buffer)
             return
         path = self._path(stream)
         self._bars.watch(stream, harmless(path.name))
-        size = await stream.save(path)
+        if path.exists() and not path.is_file():
+            # A pipe or a device is written to; a file is written beside it and takes its place when whole.
+            with path.open("wb") as device:
+                await _copy(stream, device)
+            return
+        size = await stream.save(_behind_links(path))
         self._tell(f"Saved {harmless(str(path))}, {size:,} bytes.")
 
     def _path(self, stream: ByteStream) -> Path:

@@ -8,17 +8,16 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import Awaitable, Callable
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import anyio
-import anyio.abc
 import click
 
 from telewire.cli.outcomes import Status
 from telewire.runtime.service import Service
-from telewire_transports import serve as serve_service
+from telewire_transports import serve_until_signal
 
 __all__ = ["load_service", "serve"]
 
@@ -115,7 +114,7 @@ def serve(
         click.echo(f"Serving {target} at {scheme}://{shown}:{port}{path} (Ctrl-C stops)")
 
     serving = partial(
-        serve_service,
+        serve_until_signal,
         service,
         host=host,
         port=port,
@@ -125,12 +124,13 @@ def serve(
         hosts=allow_host,
         on_started=started,
     )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # What a second signal finds, once the first has been obeyed.
+        signal.signal(number, end_at_once)
     try:
-        failure = anyio.run(until_signal, serving)
-    except KeyboardInterrupt:
-        return
-    if failure is not None:
-        click.echo(f"Error: {host} port {port} cannot be served: {failure}", err=True)
+        anyio.run(serving)
+    except OSError as error:
+        click.echo(f"Error: {host} port {port} cannot be served: {error}", err=True)
         sys.exit(Status.REMOTE)
 
 
@@ -148,37 +148,6 @@ def tls_context(certfile: str, keyfile: str | None) -> ssl.SSLContext:
     return context
 
 
-async def until_signal(serving: Callable[[], Awaitable[None]]) -> OSError | None:
-    """Serve until the first SIGINT or SIGTERM; a second one ends the process, whatever user code does.
-
-    Returns why it could not serve, None where it did.
-    """
-    if sys.platform == "win32":
-        # No signals there that a loop could take: Ctrl-C cancels this task.
-        await serving()
-        return None
-    failure: OSError | None = None
-    async with anyio.create_task_group() as group:
-        scope = anyio.CancelScope()
-        await group.start(_obey_signals, scope)
-        try:
-            with scope:
-                await serving()
-        except OSError as error:
-            failure = error
-        group.cancel_scope.cancel()
-    return failure
-
-
-async def _obey_signals(
-    scope: anyio.CancelScope, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
-) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for _ in signals:
-            if scope.cancel_called:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                # Not an exception: code that cleans up might catch it, or be in a thread.
-                os._exit(Status.INTERRUPTED)
-            scope.cancel()
+def end_at_once(number: int, frame: FrameType | None) -> None:
+    """End the process. Not by an exception: code that cleans up might catch it, or be in a thread."""
+    os._exit(Status.INTERRUPTED)

@@ -138,6 +138,7 @@ class Answering(Calling):
                 call.waiting = None
                 self._start_call(call, waiting.frame, waiting.payload, waiting.declared)
                 self._events += waiting.events
+                self._free_places(waiting)
                 # Calls on the channels that it brought may start now; the loop goes on with them.
                 targets += self._brought_by(call)
             else:

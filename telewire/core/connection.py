@@ -19,6 +19,7 @@ from typing import Final, Literal, final
 from telewire.core.checks import Declare
 from telewire.core.events import ConnectionClosed, Event, HelloReceived
 from telewire.core.exchange import without_credit
+from telewire.core.flow import Pool
 from telewire.core.halves import Outgoing, SendHalf
 from telewire.core.ids import LAST
 from telewire.core.negotiation import RESUME, VERSION, make_hello, read_hello, too_small
@@ -65,6 +66,7 @@ class Connection(Resuming):
             request (TW-SES-070). Then the application obeys ``readable``, ends the request where
             ``said_all`` is true, and says with :meth:`receive_end` that the request has ended.
         peer_limits: of an exchange's client: what the server stated in an earlier one.
+        pool: what the session budget is drawn from, with those of other connections (TW-LIM-020).
 
     Raises:
         LocalProtocolError: the limits leave no room for a payload, or a session was named wrongly.
@@ -81,9 +83,11 @@ class Connection(Resuming):
         now: float = 0.0,
         exchange: bool = False,
         peer_limits: Limits | None = None,
+        pool: Pool | None = None,
     ) -> None:
         own = limits or Limits()
         super().__init__(without_credit(own) if exchange else own, side, exchange)
+        self._budget.pool = pool
         self._check_own(own, session_id, token)
         self._now = self._heard = self._born = self._beat = self._expires = now
         self._ping_number = 0
@@ -135,6 +139,10 @@ class Connection(Resuming):
             return
         if self._arrivals is not None:
             self._arrivals.note(len(frames) - self._unpositioned, size, now)
+
+    def grant_again(self) -> None:
+        """Grant what has waited for the pool; owed to each connection that draws from it, when it says so."""
+        self._lend()
 
     def receive_bytes(self, now: float) -> None:
         """Note bytes that are no whole batch yet: any byte is a sign of life."""

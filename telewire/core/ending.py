@@ -27,6 +27,11 @@ from telewire.wire.codec import encode_batch, encode_frame
 __all__ = ["Ending"]
 
 TEXT_CHARACTERS: Final = 200
+# What a close may say; with a code of a stream, or one nobody knows, something is wrong (TW-ERR-002).
+CLOSING: Final = frozenset(
+    {ErrorCode.NONE, ErrorCode.GOING_AWAY, ErrorCode.SESSION_LOST}
+    | {code for code in ErrorCode if code >= ErrorCode.PROTOCOL_ERROR}
+)
 
 
 class Ending(Commands):
@@ -108,7 +113,7 @@ class Ending(Commands):
         return [encode_batch([encode_frame(self._close)])]
 
     def _receive_close(self, frame: wire.Close) -> None:
-        code = frame.code
+        code = frame.code if frame.code in CLOSING else ErrorCode.PROTOCOL_ERROR
         if self.exchange and self.side == "client" and code == ErrorCode.NONE and not self._is_over():
             if self._is_whole():
                 self._peer_closed = self._close_left = True

@@ -7,7 +7,7 @@ type error until it is handled. Payloads are encoded values; the core has not lo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, final
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class HelloReceived:
     version: int
     features: frozenset[int]
     limits: Limits
-    session: bytes | None
+    session: bytes | None = field(repr=False)
 
 
 @final

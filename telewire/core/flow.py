@@ -7,9 +7,10 @@ One ledger for all units (TW-STR, credit): a frame of items costs its payload by
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import final
 
-__all__ = ["Budget", "ReceiveWindow", "SendWindow"]
+__all__ = ["Budget", "Pool", "ReceiveWindow", "SendWindow"]
 
 
 @final
@@ -36,41 +37,84 @@ class SendWindow:
 
 
 @final
-class Budget:
-    """Bytes that all grown windows and reassemblies of a connection share.
+class Pool:
+    """Bytes that the budgets of all connections of a process draw from (TW-LIM-020).
 
-    Grown windows may take half of it, so that the other half is there for large payloads whoever
-    does not read (TW-STR-037).
+    ``on_room`` is called when there are some again, after a large payload has had to wait for them: then
+    call :meth:`Connection.grant_again` of the connections. It must not call into a connection itself.
     """
 
-    __slots__ = ("left", "left_to_grow")
+    __slots__ = ("left", "left_to_grow", "on_room", "wanted")
 
     def __init__(self, size: int) -> None:
         self.left = size
         self.left_to_grow = size // 2
+        self.wanted = False
+        self.on_room: Callable[[], object] | None = None
+
+    def give(self, size: int) -> None:
+        """Return what a budget had."""
+        self.left += size
+        if self.wanted and self.on_room is not None:
+            self.wanted = False
+            self.on_room()
+
+
+@final
+class Budget:
+    """Bytes that all grown windows and reassemblies of a connection share.
+
+    Grown windows may take half of it, so that the other half is there for large payloads whoever
+    does not read (TW-STR-037); the same holds for the pool that it draws from, if there is one.
+    """
+
+    __slots__ = ("left", "left_to_grow", "pool")
+
+    def __init__(self, size: int, pool: Pool | None = None) -> None:
+        self.left = size
+        self.left_to_grow = size // 2
+        self.pool = pool
 
     def take(self, size: int) -> bool:
         """Reserve ``size`` bytes for a large payload, or nothing."""
         if size > self.left:
             return False
+        pool = self.pool
+        if pool is not None:
+            if size > pool.left:
+                pool.wanted = True
+                return False
+            pool.left -= size
         self.left -= size
         return True
 
     def give(self, size: int) -> None:
         """Return what a large payload had."""
         self.left += size
+        if self.pool is not None:
+            self.pool.give(size)
 
     def take_growth(self, size: int) -> bool:
         """Reserve ``size`` bytes for a grown window, or nothing."""
-        if size > self.left_to_grow or not self.take(size):
+        pool = self.pool
+        if size > self.left_to_grow or size > self.left:
             return False
+        if pool is not None:
+            if size > pool.left_to_grow or size > pool.left:
+                return False
+            pool.left_to_grow -= size
+            pool.left -= size
         self.left_to_grow -= size
+        self.left -= size
         return True
 
     def give_growth(self, size: int) -> None:
         """Return what a grown window had."""
         self.left += size
         self.left_to_grow += size
+        if self.pool is not None:
+            self.pool.left_to_grow += size
+            self.pool.give(size)
 
 
 @final

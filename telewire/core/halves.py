@@ -43,6 +43,10 @@ HEAD_BYTES: Final = 9
 # producer too, whatever the peer has granted (TW-STR-066).
 QUEUE_BYTES: Final = 128 * 1024
 
+# Parts of a payload below this are put together as they come: an object of its own takes some 50 bytes
+# however little is in it, and costs its bytes only.
+SMALL_PART: Final = 512
+
 # A frame's type, reference, code, flags, size and the heads around them; one declaration at its longest.
 FRAME_BYTES: Final = 64
 DECLARATION_BYTES: Final = 20
@@ -341,13 +345,28 @@ class Arrival:
 
     def __init__(self, frame: PayloadFrame) -> None:
         self.frame = frame
-        self.parts = [frame.payload]
+        self.parts: list[bytes | bytearray] = [frame.payload]
         self.received = len(frame.payload)
+        if type(frame) is not Call:
+            # They have been looked at, and would be held for as long as the rest does not come (TW-LIM-054).
+            frame.extensions = None
+
+    def add(self, part: bytes) -> None:
+        """Take the next part (TW-LIM-051)."""
+        self.received += len(part)
+        if len(part) >= SMALL_PART:
+            self.parts.append(part)
+            return
+        last = self.parts[-1]
+        if isinstance(last, bytes):
+            last = bytearray()
+            self.parts.append(last)
+        last += part
 
     @property
     def payload(self) -> bytes:
         """All bytes that have arrived, in order."""
-        return self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
+        return self.frame.payload if len(self.parts) == 1 else b"".join(self.parts)
 
 
 @final
@@ -403,8 +422,7 @@ class ReceiveHalf:
                 f"Stream {self.stream.name} sent a fragment of no payload.", ErrorCode.INVALID_STATE
             )
         self.arrival = None
-        arrival.parts.append(frame.payload)
-        arrival.received += len(frame.payload)
+        arrival.add(frame.payload)
         whole = not frame.flags & MORE
         size = arrival.frame.size
         if arrival.received > size or whole != (arrival.received == size):

@@ -28,7 +28,7 @@ from telewire.core.halves import Outgoing, ReceiveHalf, SendHalf
 from telewire.core.ids import Numbers
 from telewire.core.scheduler import Scheduler
 from telewire.core.states import HalfInput, HalfState, IncomingInput, IncomingState, OutgoingInput
-from telewire.core.streams import Call, Stream
+from telewire.core.streams import Call, Stream, Waiting
 from telewire.core.timers import Timers
 from telewire.errors import ErrorCode
 from telewire.limits import Limits
@@ -220,12 +220,16 @@ class Life(ABC):
         stream.retired = True
         self._unsent.pop(stream, None)
         self._forget(stream)
-        self._count(stream, -1)
+        call = stream.call
+        assert call is not None, "what was opened has an owner"
+        if call.waiting is None or stream.opened_here:
+            self._count(stream, -1)
+        else:
+            # Its events are held until the call starts, and so is its place (TW-LIM-055).
+            call.waiting.ended.append(stream)
         if stream.receive is not None:
             self._release_half(stream.receive)
         self._drop_requests(stream)
-        call = stream.call
-        assert call is not None, "what was opened has an owner"
         del call.owned[stream]
         self._drain(call)
 
@@ -406,7 +410,15 @@ class Life(ABC):
         self._return_arguments(call)
         if call.owned:
             self._end_streams(list(call.owned), ErrorCode.NONE, b"")
+        if call.waiting is not None:
+            self._free_places(call.waiting)
         self._leave_place(call)
+
+    def _free_places(self, waiting: Waiting) -> None:
+        """Free the places of streams that have ended while their call waited."""
+        for stream in waiting.ended:
+            self._count(stream, -1)
+        waiting.ended.clear()
 
     def _finish_outbox(self, half: SendHalf, done: Outgoing) -> None:
         """Follow up on a payload whose last frame has left."""

@@ -159,13 +159,15 @@ class Call(Stream):
 class Waiting:
     """What is kept of a call of the peer's that is complete and must not start yet (TW-CAL-021).
 
-    ``events`` of the streams that it declares follow its start.
+    ``events`` of the streams that it declares follow its start; those that have ``ended`` count as open
+    until then.
     """
 
-    __slots__ = ("declared", "events", "frame", "payload")
+    __slots__ = ("declared", "ended", "events", "frame", "payload")
 
     def __init__(self, frame: wire.Call, payload: bytes, declared: tuple[Stream, ...]) -> None:
         self.frame = frame
         self.payload = payload
         self.declared = declared
         self.events: list[Event] = []
+        self.ended: list[Stream] = []

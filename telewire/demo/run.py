@@ -1,4 +1,4 @@
-"""Runs demonstrations live: a server in another process, a client here, WebSocket between them."""
+"""Runs demonstrations live: a server in another process, a client here, WebSocket or HTTP between them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,34 @@ from subprocess import PIPE
 from typing import Any, Final
 
 import anyio
+import anyio.abc
 from anyio.streams.buffered import BufferedByteReceiveStream
 from rich.console import Console
 from rich.table import Table
 
-from telewire.demo.table import Demonstration, Record, judge, load
+from telewire.demo.table import Demonstration, Example, Record, judge, load
 from telewire.errors import NetworkError
+from telewire.runtime.transport import TransportName
 from telewire_transports import connect
 
-__all__ = ["run"]
+__all__ = ["TITLES", "run"]
 
 SECONDS: Final = 30.0
 """A demonstration that takes longer has failed."""
 LINE_BYTES: Final = 1024
+PACE_AGAIN: Final = 0.3
+"""What has been seen over WebSocket is shown over HTTP at so much of the interval."""
+
+TITLES: Final[dict[TransportName, str]] = {"websocket": "WebSocket", "http": "HTTP"}
+"""The transports that are shown, in this order."""
 
 
 async def run(
-    console: Console, demonstrations: Sequence[Demonstration], place: Path, interval: float | None = None
+    console: Console,
+    demonstrations: Sequence[Demonstration],
+    place: Path,
+    interval: float | None = None,
+    transports: Sequence[TransportName] = tuple(TITLES),
 ) -> bool:
     """Show the demonstrations one after the other, and then what became of each.
 
@@ -37,72 +48,123 @@ async def run(
         demonstrations: which.
         place: the folder of their programs.
         interval: seconds between items; None leaves each its own.
+        transports: over which of them each is shown, where they can carry it.
 
     Returns:
         Whether in each of them that can run here what arrived is what the server recorded as sent.
     """
-    results = Table("demonstration", "arrived", "recorded as sent", "verdict")
+    shows = [
+        (demonstration, transport)
+        for demonstration in demonstrations
+        for transport in transports
+        if demonstration.http or transport != "http"
+    ]
+    results = Table("demonstration", "over", "arrived", "recorded", "verdict")
     good = True
-    for demonstration in demonstrations:
-        console.rule(f"[bold]{demonstration.name}", align="left")
-        console.print(demonstration.shows, style="dim")
-        # Any: each example has values of its own.
-        arrived: list[Any] = []
-        record = Record((), ())
-        try:
-            missing = getattr(load(place, demonstration.name), "missing", None)
-            if missing is not None:
-                console.print(f"Skipped: {missing}.\n", style="yellow", markup=False)
-                results.add_row(demonstration.name, "", "", "[yellow]skipped")
-                continue
-            with anyio.fail_after(SECONDS):
-                arrived, record = await perform(console, demonstration, place, interval)
-            problem = judge(demonstration, arrived, record)
-        except Exception as error:  # whatever an example does, the others are shown
-            problem = f"{type(error).__name__}: {error}"
-        console.print()
-        good = good and problem is None
-        whole = len(arrived) == len(record.sent)
-        verdict = "[red]FAILED" if problem else "[green]equal" if whole else "[green]equal up to the break"
-        results.add_row(demonstration.name, str(len(arrived)), str(len(record.sent)), verdict)
-        if problem is not None:
-            console.print(f"{demonstration.name} FAILED: {problem}", style="red", markup=False)
+    async with AsyncExitStack() as stack:
+        # Each server starts while the demonstration before it runs: starting takes as long as some of them.
+        coming = await _open_server(stack, place, shows[0][0].name) if shows else None
+        for number, (demonstration, transport) in enumerate(shows, 1):
+            process = coming
+            coming = await _open_server(stack, place, shows[number][0].name) if number < len(shows) else None
+            good &= await _show(console, results, demonstration, transport, place, interval, process)
+            if process is not None:
+                await process.aclose()
     console.print(results)
     console.print("What arrived is what the other side recorded as sent." if good else "The demo FAILED.")
     return good
 
 
+async def _open_server(stack: AsyncExitStack, place: Path, name: str) -> anyio.abc.Process | None:
+    """Start the server of an example; None where it says that it cannot run here."""
+    try:
+        example = load(place, name)
+    except Exception:  # the same happens again where it is shown, and is told there
+        example = None
+    if getattr(example, "missing", None) is not None:
+        return None
+    command = [sys.executable, "-m", "telewire.demo.server", str(place), name]
+    return await stack.enter_async_context(
+        await anyio.open_process(command, stdin=PIPE, stdout=PIPE, stderr=None)
+    )
+
+
+async def _show(
+    console: Console,
+    results: Table,
+    demonstration: Demonstration,
+    transport: TransportName,
+    place: Path,
+    interval: float | None,
+    process: anyio.abc.Process | None,
+) -> bool:
+    """Show one; adds a row to the results, and returns whether all went well."""
+    name, over = demonstration.name, TITLES[transport]
+    console.rule(f"[bold]{name}[/bold] over {over}", align="left")
+    console.print(demonstration.shows, style="dim")
+    # Any: each example has values of its own.
+    arrived: list[Any] = []
+    record = Record((), ())
+    try:
+        example = load(place, name)
+        if process is None:
+            missing = getattr(example, "missing", "it cannot run here")
+            console.print(f"Skipped: {missing}.\n", style="yellow", markup=False)
+            results.add_row(name, over, "", "", "[yellow]skipped")
+            return True
+        pace = _pace(example, interval, transport)
+        with anyio.fail_after(SECONDS):
+            arrived, record = await perform(console, demonstration, example, transport, pace, process)
+        problem = judge(demonstration, arrived, record, transport)
+    except Exception as error:  # whatever an example does, the others are shown
+        problem = f"{type(error).__name__}: {error}"
+    console.print()
+    whole = len(arrived) == len(record.sent)
+    verdict = "[red]FAILED" if problem else "[green]equal" if whole else "[green]equal up to the break"
+    results.add_row(name, over, str(len(arrived)), str(len(record.sent)), verdict)
+    if problem is not None:
+        console.print(f"{name} over {over} FAILED: {problem}", style="red", markup=False)
+    return problem is None
+
+
+def _pace(example: Example, interval: float | None, transport: TransportName) -> dict[str, float]:
+    """The argument for the pace of a client, where it has one."""
+    parameter = inspect.signature(example.client).parameters.get("interval")
+    if parameter is None:
+        return {}
+    if interval is None:
+        interval = parameter.default * (PACE_AGAIN if transport == "http" else 1)
+    return {"interval": interval}
+
+
 # Any: each example has values of its own.
 async def perform(
-    console: Console, demonstration: Demonstration, place: Path, interval: float | None
+    console: Console,
+    demonstration: Demonstration,
+    example: Example,
+    transport: TransportName,
+    pace: dict[str, float],
+    process: anyio.abc.Process,
 ) -> tuple[list[Any], Record]:
-    """Run one example against a server process; returns what arrived, and what the server recorded."""
-    example = load(place, demonstration.name)
+    """Run one example against a server's process; returns what arrived, and what the server recorded."""
 
     # Any: the same.
     def show(value: Any) -> None:
         console.print(value, end=demonstration.end, markup=False, highlight=False, soft_wrap=True)
 
-    command = [sys.executable, "-m", "telewire.demo.server", str(place), demonstration.name]
-    async with AsyncExitStack() as stack:
-        process = await stack.enter_async_context(
-            await anyio.open_process(command, stdin=PIPE, stdout=PIPE, stderr=None)
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        output = BufferedByteReceiveStream(process.stdout)
-        try:
-            first = await output.receive_until(b"\n", LINE_BYTES)
-        except anyio.IncompleteRead:
-            raise NetworkError("The server process ended before it served; its words stand above.") from None
-        port = json.loads(first)["port"]
-        headers = getattr(example, "headers", None)
-        async with connect(f"ws://127.0.0.1:{port}/telewire", headers=headers) as remote:
-            paced = "interval" in inspect.signature(example.client).parameters
-            options = {} if interval is None or not paced else {"interval": interval}
-            arrived = await example.client(remote, show, **options)
-        await process.stdin.aclose()
-        rest = b"".join([chunk async for chunk in output])
-        await process.wait()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    output = BufferedByteReceiveStream(process.stdout)
+    try:
+        first = await output.receive_until(b"\n", LINE_BYTES)
+    except anyio.IncompleteRead:
+        raise NetworkError("The server process ended before it served; its words stand above.") from None
+    url = f"http://127.0.0.1:{json.loads(first)['port']}/telewire"
+    headers = getattr(example, "headers", None)
+    async with connect(url, headers=headers, transport=transport) as remote:
+        arrived = await example.client(remote, show, **pace)
+    await process.stdin.aclose()
+    rest = b"".join([chunk async for chunk in output])
+    await process.wait()
     facts = json.loads(rest)
     return arrived, Record(tuple(facts["sent"]), tuple(facts["ended"]))

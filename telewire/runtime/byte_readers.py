@@ -14,12 +14,13 @@ from typing import IO, TYPE_CHECKING, Final, Protocol, TypeAlias, final
 from telewire.runtime.byte_chunks import as_bytes
 from telewire.runtime.byte_threads import FileThread, OwnThread, PoolThread
 from telewire.runtime.shapes import Convertible
+from telewire.runtime.waits import WaitCancelled
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Backend, Signal
     from telewire.runtime.threads import WorkerThread
 
-__all__ = ["BytesSource", "LosingReader", "Readable", "describe_source", "reader_of"]
+__all__ = ["BlockingReader", "BytesSource", "LosingReader", "Readable", "describe_source", "reader_of"]
 
 LARGEST_CHUNK: Final = 512 * 1024
 """Bytes of one read in a thread, once a stream has been read for a while: a hop costs more than copying
@@ -102,11 +103,11 @@ def reader_of(
     if read is not None:
         if inspect.iscoroutinefunction(read) or isinstance(source, AsyncIterable):
             return _AsyncReader(read)
-        return _BlockingReader(_reads(read), backend, room, worker)
+        return BlockingReader(_reads(read), backend, room, worker)
     if isinstance(source, AsyncIterable):
         return aiter(source)
     assert isinstance(source, Iterable)
-    return _BlockingReader(source, backend, room, worker)
+    return BlockingReader(source, backend, room, worker)
 
 
 class LosingReader(AsyncIterator[object]):
@@ -198,7 +199,7 @@ class _PathReader(LosingReader):
 
 
 @final
-class _BlockingReader(LosingReader):
+class BlockingReader(LosingReader):
     """A sync iterable, stepped and closed in one thread.
 
     The thread steps ahead as far as there is room, since a hop for each small chunk would cost more
@@ -300,13 +301,21 @@ class _BlockingReader(LosingReader):
                 if not self._told:
                     self._told = True
                     self._backend.call_soon_threadsafe(self._wake)
+        except WaitCancelled:
+            # We have left. Its traceback holds what the code held, which ends with that.
+            pass
         except BaseException as error:
             self._error = error
         self._over = True
 
+    def leave(self) -> None:
+        """Nobody wants more of it, at once: :meth:`aclose` follows."""
+        self._leaving = True
+        self._thread.cancel()
+
     async def aclose(self) -> None:
         """Close the iterator, behind a step that still goes on."""
-        self._leaving = True
+        self.leave()
         try:
             await self._thread.run(self._close)
         finally:

@@ -11,7 +11,7 @@ from telewire.errors import LocalProtocolError
 from telewire.limits import Limits
 from telewire.runtime.backend import current_backend
 from telewire.runtime.byte_chunks import Chunks, Progress, as_bytes
-from telewire.runtime.byte_readers import BytesSource, LosingReader, reader_of
+from telewire.runtime.byte_readers import BlockingReader, BytesSource, LosingReader, reader_of
 from telewire.runtime.context import CloseCallbacks, OnClose
 from telewire.runtime.failures import close_reason
 from telewire.runtime.producer import Producer
@@ -166,6 +166,11 @@ class LocalBytes:
         """Whether it was read to its end."""
         return self._exhausted and self._error is None
 
+    def leave(self) -> None:
+        """Nobody wants more of it: what its code waits for in a thread ends."""
+        if isinstance(self._reader, BlockingReader):
+            self._reader.leave()
+
     async def aclose(self) -> None:
         """Give it up, here or on its way."""
         if self.closed:
@@ -228,6 +233,7 @@ class ByteProducer(Producer):
     def stopped(self, code: int, payload: bytes) -> None:
         """Nobody wants more: say so at once, then close the source in its task."""
         super().stopped(code, payload)
+        self._bytes.leave()
         self._bytes.close(close_reason(code, payload))
 
     async def run(self) -> BaseException | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Final, Self, final
 
@@ -18,6 +18,7 @@ from telewire.runtime.byte_file import PartFile
 from telewire.runtime.byte_readers import BytesSource, describe_source
 from telewire.runtime.byte_source import ByteSource, LocalBytes
 from telewire.runtime.context import OnClose
+from telewire.runtime.from_thread import ThreadIterator
 from telewire.runtime.shapes import Converter, Convertible
 from telewire.wire.values import ValueEncodeError
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ByteStream", "open_bytes"]
 
 LARGEST_SIZE: Final = (1 << 53) - 1
+SHOWN_CHARACTERS: Final = 100
 SAVED_AT_ONCE: Final = 1024 * 1024
 
 
@@ -40,8 +42,9 @@ class ByteStream(Convertible):
     path) when the other side has enough. ``size``, where it is known, is a promise: another number
     of bytes is an error on the other side. Do not change a bytearray before it has been sent.
 
-    The receiver takes it as ``async for chunk``, or by ``receive``, ``read`` or ``save``. ``name``
-    and ``content_type`` are what the other side says: never use such a name as a path unseen.
+    The receiver takes it as ``async for chunk``, or by ``receive``, ``read`` or ``save``; a plain
+    function in its thread takes it as ``for chunk``. ``name`` and ``content_type`` are what the other
+    side says: never use such a name as a path unseen.
     Closing it, leaving it as ``async with`` or dropping the last reference stops the other side.
     """
 
@@ -78,7 +81,7 @@ class ByteStream(Convertible):
         )
 
     def __repr__(self) -> str:
-        name = "" if self.name is None else f" {self.name!r}"
+        name = "" if self.name is None else f" {self.name[:SHOWN_CHARACTERS]!r}"
         size = "" if self.size is None else f" of {self.size} bytes"
         return f"<ByteStream{name}{size}, {'closed' if self.closed else 'open'}>"
 
@@ -124,6 +127,17 @@ class ByteStream(Convertible):
         where the source failed or the stream did not have the size it said.
         """
         return _ByteIterator(self)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The same in the thread of a plain function, or of an iterator it returned: ``for chunk in stream``.
+
+        The thread waits for each chunk while the loop goes on. Where the call is over meanwhile, or what
+        this code makes is not wanted any more, the function is unwound: see :func:`telewire.wait`.
+
+        Raises:
+            RuntimeError: this is no such thread; use ``async for`` on the loop.
+        """
+        return ThreadIterator(self, "A plain `for` over a ByteStream")
 
     async def _next(self) -> bytes:
         mine = self._mine()

@@ -12,6 +12,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from telewire.runtime.threads import WorkerThread
+from telewire.runtime.waits import Waits
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Backend
@@ -72,10 +73,11 @@ class OwnThread:
     for one. One whose maker had such a thread is stepped in that.
     """
 
-    __slots__ = ("_backend", "_worker")
+    __slots__ = ("_backend", "_waits", "_worker")
 
     def __init__(self, backend: Backend, worker: WorkerThread | None = None) -> None:
         self._backend = backend
+        self._waits = Waits(backend)
         self._worker = worker
         if worker is not None:
             worker.hold()
@@ -86,12 +88,19 @@ class OwnThread:
         Raises:
             ResourceExhausted: too many threads run already.
         """
+        self._submit(job, done, self._waits)
+
+    def cancel(self) -> None:
+        """Nobody wants what was submitted: its code is unwound where it waits for the loop."""
+        self._waits.cancel()
+
+    def _submit(self, job: Callable[[], object], done: Callable[[], object], waits: Waits) -> None:
         if self._worker is None:
             self._worker = WorkerThread(self._backend, "byte stream")
-        self._worker.submit(job, done)
+        self._worker.submit(job, done, waits)
 
     async def run(self, function: Callable[[], R]) -> R:
-        """Run ``function``, behind what was given before."""
+        """Run ``function``, behind what was given before; :meth:`cancel` does not end its waits."""
         done = self._backend.signal()
         results: list[R] = []
         errors: list[BaseException] = []
@@ -102,8 +111,14 @@ class OwnThread:
             except BaseException as error:
                 errors.append(error)
 
-        self.submit(job, done.set)
-        await done.wait()
+        waits = Waits(self._backend)
+        self._submit(job, done.set, waits)
+        try:
+            await done.wait()
+        except BaseException:
+            # Out of patience: it goes on, and waits for nothing more.
+            waits.cancel()
+            raise
         if errors:
             try:
                 raise errors[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, final, get_args, overload
 
@@ -12,8 +12,10 @@ import anyio
 from telewire.core.streams import Stream
 from telewire.errors import LocalProtocolError
 from telewire.runtime.channel_end import ChannelEnd
+from telewire.runtime.channel_relay import relay
 from telewire.runtime.context import OnClose
 from telewire.runtime.convert import converter_for
+from telewire.runtime.from_thread import ThreadIterator
 from telewire.runtime.shapes import Converter, Convertible
 from telewire.runtime.sources import Owner, Source
 from telewire.wire.frames import Kind
@@ -39,6 +41,9 @@ class Channel(Convertible, Generic[In, Out]):
 
     Take messages one by one (``async for``, ``receive``) or let handlers ``listen``. An end with a
     listener is held by the connection; without one, dropping the last reference closes it.
+
+    An end that was received can be passed on, once and before it is listened to or iterated: back, or to
+    another connection. This side then relays, and its handle can only be closed or aborted.
     """
 
     kind: ClassVar[str] = "channel"
@@ -79,6 +84,15 @@ class Channel(Convertible, Generic[In, Out]):
             self._peer = PeerEnd(self._end)
         return self._peer
 
+    def _usable(self) -> ChannelEnd:
+        end = self._end
+        if end.passed:
+            raise LocalProtocolError(
+                "This end of the channel was passed on: whoever received it uses it. "
+                "Here it can only be closed or aborted."
+            )
+        return end
+
     # --- sending ---------------------------------------------------------------------------------
 
     async def send(self, message: Out) -> None:
@@ -93,7 +107,7 @@ class Channel(Convertible, Generic[In, Out]):
             InvalidArgument: the message cannot travel, or does not fit the annotation.
             ResourceExhausted: the message is larger than the other side accepts.
         """
-        end = self._end
+        end = self._usable()
         if end.senders.free:
             end.send(message)
             return
@@ -105,10 +119,11 @@ class Channel(Convertible, Generic[In, Out]):
 
     def send_nowait(self, message: Out) -> None:
         """Send a message, or raise anyio.WouldBlock where ``send`` would wait. As ``send`` otherwise."""
-        self._end.check_thread()
-        if not self._end.senders.free:
+        end = self._usable()
+        end.check_thread()
+        if not end.senders.free:
             raise anyio.WouldBlock
-        self._end.send(message)
+        end.send(message)
 
     @overload
     async def request(self, message: Out) -> Any: ...
@@ -129,7 +144,7 @@ class Channel(Convertible, Generic[In, Out]):
             ChannelClosed: the channel is closed, or was before the answer came.
             NetworkError: the connection is lost.
         """
-        return await self._end.request(message, None if reply is None else converter_for(reply))
+        return await self._usable().request(message, None if reply is None else converter_for(reply))
 
     # --- receiving -------------------------------------------------------------------------------
 
@@ -144,8 +159,9 @@ class Channel(Convertible, Generic[In, Out]):
         Raises:
             LocalProtocolError: messages of this end have been taken one by one.
         """
-        self._end.check_thread()
-        return self._end.listen(handler)
+        end = self._usable()
+        end.check_thread()
+        return end.listen(handler)
 
     async def receive(self) -> In:
         """The next message; waits for it.
@@ -156,7 +172,7 @@ class Channel(Convertible, Generic[In, Out]):
             InvalidArgument: the message does not fit the annotation, which ends the channel.
             LocalProtocolError: this end has listeners.
         """
-        end = self._end
+        end = self._usable()
         end.iterate()
         if end.receivers.free:
             return end.take()  # type: ignore[return-value]  # converted to the annotation, or not annotated
@@ -168,8 +184,19 @@ class Channel(Convertible, Generic[In, Out]):
 
     def __aiter__(self) -> AsyncIterator[In]:
         """The messages, until the channel ends; leaving the loop leaves it open."""
-        self._end.iterate()
+        self._usable().iterate()
         return Messages(self)
+
+    def __iter__(self) -> Iterator[In]:
+        """The same in the thread of a plain function: it waits for each message while the loop goes on.
+
+        To send from there, ``telewire.wait(channel.send(message))``. Where the call is over meanwhile, or
+        what this code makes is not wanted any more, the function is unwound: see :func:`telewire.wait`.
+
+        Raises:
+            RuntimeError: this is no such thread; use ``async for`` on the loop.
+        """
+        return ThreadIterator(self, "A plain `for` over a Channel")
 
     # --- ending ----------------------------------------------------------------------------------
 
@@ -296,36 +323,61 @@ class Messages(AsyncIterator[In]):
 
 @final
 class ChannelSource(Source):
-    """The peer end of a channel of ours on its way.
+    """An end of a channel on its way: the peer of one of ours, or one that was received, to be relayed.
 
     Raises:
         ValueEncodeError: this end is not one to be handed over, or has been.
     """
 
     kind = Kind.CHANNEL
-    __slots__ = ("_end", "number")
+    __slots__ = ("_end", "_received", "number")
 
     def __init__(self, driver: Driver, channel: Channel[Any, Any]) -> None:
-        if not isinstance(channel, PeerEnd):
-            raise ValueEncodeError(
-                "This end of the channel is in use here: hand over its peer, or, where it was received, "
-                "make a Channel and forward between the two."
-            )
-        if channel.other.handed:
-            raise ValueEncodeError(
-                "This end of the channel was handed over already; make a Channel for each receiver."
-            )
-        self._end = channel.other
-        self._end.handed = True
+        self._received: ChannelEnd | None = None
+        if isinstance(channel, PeerEnd):
+            if channel.other.handed:
+                raise ValueEncodeError(
+                    "This end of the channel was handed over already; make a Channel for each receiver."
+                )
+            self._end = channel.other
+            self._end.handed = True
+        else:
+            self._received = _relayable(channel._end)
+            self._received.passed = True
+            self._end = ChannelEnd()
         self.number: int | None = driver.exports.next_number()
 
     def start(self, owner: Owner, stream: Stream, place: str) -> None:
         """Let both ends speak."""
         self._end.open(owner.driver, stream, owner)
+        if self._received is not None:
+            relay(self._received, self._end)
 
     def discard(self) -> None:
         """It may be handed over in another value."""
         self._end.handed = False
+        if self._received is not None:
+            self._received.passed = False
+
+
+def _relayable(end: ChannelEnd) -> ChannelEnd:
+    """An end that was received, if it can be passed on.
+
+    Raises:
+        ValueEncodeError: it cannot.
+    """
+    if end.passed:
+        raise ValueEncodeError("This end of the channel was passed on already: whoever received it uses it.")
+    if end.stream is None or end.stream.opened_here:
+        raise ValueEncodeError("This end of the channel is for this side; hand over its peer.")
+    if end.iterated or end.listeners.handlers:
+        raise ValueEncodeError(
+            "This end of the channel is in use here: pass it on before anybody listens or iterates, "
+            "or make a Channel and forward between the two."
+        )
+    if end.shut:
+        raise ValueEncodeError("This channel is closed; there is nothing to pass on.")
+    return end
 
 
 # Any: what crosses only an annotation can say.

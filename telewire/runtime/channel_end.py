@@ -45,6 +45,8 @@ class ChannelEnd(Sending):
     converter: Converter | None = None
     # The other end is about to be handed over, or has been; ours has lost its handle.
     handed: bool = False
+    # This one was received and passed on: what arrives is relayed, and the handle speaks no more.
+    passed: bool = False
     orphaned: bool = False
     # Messages are taken one by one.
     iterated: bool = False
@@ -248,6 +250,11 @@ class ChannelEnd(Sending):
         driver.connection.reset(stream, code, payload)
         driver.connection.stop(stream, code, payload)
         driver.schedule()
+
+    def give_up(self, code: ErrorCode, reason: BaseException) -> None:
+        """End at once, without a value: both sides hear why."""
+        self._farewell(code, b"")
+        self.lose(reason)
 
     def refuse_message(self, error: InvalidArgument) -> None:
         """A message does not fit: both sides hear of it, and the channel is over."""

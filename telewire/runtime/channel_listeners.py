@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from telewire.runtime.channel_end import ChannelEnd
     from telewire.runtime.driver import Driver
 
-__all__ = ["Handler", "Listeners"]
+__all__ = ["NOT_LISTENING", "Handler", "Listeners"]
 
 # Any: what a message is only an annotation of the channel can say.
 Handler: TypeAlias = Callable[[Any], object]
@@ -43,15 +43,18 @@ _handling: contextvars.ContextVar[object] = contextvars.ContextVar("telewire_cha
 class Listeners:
     """Who listens at one end, and the task that hands them its messages; there is one while there are any."""
 
-    __slots__ = ("_end", "_last", "_open", "_signature", "_timer", "handlers", "task", "waiting")
+    __slots__ = ("_context", "_end", "_last", "_open", "_signature", "_timer", "handlers", "task", "waiting")
 
     def __init__(self, end: ChannelEnd) -> None:
         self._end = end
         self._last = 0
+        # Where the first began to listen: what wakes us runs in anybody's context.
+        self._context: contextvars.Context | None = None
         self._signature: Signature | None = None
         # Requests that have arrived and are not answered, and whether somebody waits for their end.
         self._open: dict[Call, bool] = {}
-        self.handlers: dict[int, Handler] = {}
+        # What is called with messages, and what with requests: the same but for a relay.
+        self.handlers: dict[int, tuple[Handler, Handler]] = {}
         self._timer: Timer | None = None
         self.task: SourceTask | None = None
         self.waiting = Line(self._answerable)
@@ -59,11 +62,13 @@ class Listeners:
     def _answerable(self) -> bool:
         return bool(self.handlers) or self._end.refusing
 
-    def add(self, handler: Handler) -> Callable[[], None]:
-        """Call ``handler`` from now on; returns what stops that."""
+    def add(self, handler: Handler, on_request: Handler | None = None) -> Callable[[], None]:
+        """Call ``handler`` from now on, or ``on_request`` with requests; returns what stops that."""
+        if self._context is None:
+            self._context = contextvars.copy_context()
         self._last += 1
         number = self._last
-        self.handlers[number] = handler
+        self.handlers[number] = (handler, handler if on_request is None else on_request)
         self.wake()
         self.waiting.advance()
 
@@ -80,8 +85,9 @@ class Listeners:
         """Start handing out messages, where there are some and somebody listens."""
         end = self._end
         if self.task is None and self.handlers and end.buffer:
+            assert self._context is not None
             # The task's first step is later: what it needs is set by then.
-            self.task = SourceTask(end.owner, lambda body: self)
+            self.task = self._context.run(SourceTask, end.owner, lambda body: self)
 
     async def run(self) -> None:
         """Hand out messages one after the other; each is consumed when it has been handled."""
@@ -108,7 +114,7 @@ class Listeners:
             except InvalidArgument as error:
                 end.refuse_message(error)
                 return
-        for number, handler in tuple(self.handlers.items()):
+        for number, (handler, _) in tuple(self.handlers.items()):
             if number not in self.handlers:
                 continue
             try:
@@ -159,7 +165,7 @@ class Listeners:
                 raise Refusal(ErrorCode.FUNCTION_NOT_FOUND, encode_value(NOT_LISTENING))
             raise Refusal(ErrorCode.CHANNEL_CLOSED)
         found: object = None
-        for number, handler in tuple(self.handlers.items()):
+        for number, (_, handler) in tuple(self.handlers.items()):
             if number not in self.handlers:
                 continue
             reply = handler(message)

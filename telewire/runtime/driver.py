@@ -39,7 +39,7 @@ from telewire.errors import ErrorCode, NetworkError
 from telewire.runtime.attachment import Attachment
 from telewire.runtime.backend import current_backend
 from telewire.runtime.exports import Exports
-from telewire.runtime.failures import received_error
+from telewire.runtime.failures import printable, received_error
 from telewire.runtime.running import Running
 from telewire.wire.frames import Kind
 
@@ -493,7 +493,7 @@ class Driver:
             return
         error = received_error(event.code, b"", connection=self.connection)
         if not isinstance(error, NetworkError):
-            error = NetworkError(f"The connection was closed: {event.text or event.code}.")
+            error = NetworkError(f"The connection was closed: {printable(event.text) or event.code}.")
         error.__cause__ = event.error
         self.host.closed(error)
 

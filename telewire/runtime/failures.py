@@ -130,6 +130,8 @@ def _plain_error(code: int, sentence: str) -> TelewireError:
         )
     if code == ErrorCode.MALFORMED_VALUE:
         return RemoteProtocolError("A value could not be decoded.", ErrorCode.MALFORMED_VALUE)
+    if code == ErrorCode.HELLO_TIMEOUT:
+        return NetworkError("The other side did not answer in time; is a telewire server running there?")
     if code >= ErrorCode.PROTOCOL_ERROR:
         return NetworkError(f"The connection was closed: {name_of(code)}.")
     if code == ErrorCode.NONE:

@@ -155,6 +155,10 @@ class FunctionState(StreamEnd):
         """It is revoked: the call that it came with is over."""
         self.callbacks.close(close_reason(code, payload))
 
+    def dropped(self) -> None:
+        """The handle is gone, so no call on it follows."""
+        self.callbacks.close(None)
+
     def release(self) -> None:
         """No call on it follows."""
         self.driver.backend.check_thread("The release of a function")

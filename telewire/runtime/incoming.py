@@ -208,10 +208,12 @@ class IncomingCall(Closing, CallEnd):
         if (self._cancelling and not again) or not self._started or not self._body_running:
             return
         if self.step is not None:
-            # A thread cannot be interrupted; we only stop waiting for it.
+            # A thread cannot be interrupted but where it waits for the loop; we only stop waiting for it.
             if again:
                 self._cancelling = True
                 self.step.abandon()
+            else:
+                self.step.cancel()
             return
         self._cancelling = True
         if again:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, final
 
@@ -13,6 +13,7 @@ from telewire.errors import ErrorCode, InvalidArgument, RemoteProtocolError
 from telewire.runtime.context import CloseCallbacks, OnClose
 from telewire.runtime.driver import StreamEnd
 from telewire.runtime.failures import close_reason, received_error
+from telewire.runtime.from_thread import ThreadIterator
 from telewire.runtime.payloads import decode
 from telewire.runtime.shapes import Converter, Convertible
 from telewire.wire.values import decode_items
@@ -177,9 +178,10 @@ class ItemBuffer(StreamEnd):
 class RemoteIterator(Convertible, AsyncIterator[T_co], Generic[T_co]):
     """The items of an async generator that runs on the other side.
 
-    ``async for`` takes them; the other side runs ahead of you by a bounded amount only. Closing it,
-    leaving it as ``async with`` or dropping the last reference stops the generator there: its
-    ``finally`` blocks run. After the end, ``value`` is what it gave with ``raise telewire.Return(value)``.
+    ``async for`` takes them, and in the thread of a plain function ``for``; the other side runs ahead
+    of you by a bounded amount only. Closing it, leaving it as ``async with`` or dropping the last
+    reference stops the generator there: its ``finally`` blocks run. After the end, ``value`` is what it
+    gave with ``raise telewire.Return(value)``.
     """
 
     kind: ClassVar[str] = "iterator"
@@ -193,6 +195,18 @@ class RemoteIterator(Convertible, AsyncIterator[T_co], Generic[T_co]):
 
     def __aiter__(self) -> RemoteIterator[T_co]:
         return self
+
+    def __iter__(self) -> Iterator[T_co]:
+        """The items, in the thread of a plain function: it waits for each while the loop goes on.
+
+        Leaving the loop leaves the generator open, as it does with ``async for``. Where the call is over
+        meanwhile, or what this code makes is not wanted any more, the function is unwound: see
+        :func:`telewire.wait`.
+
+        Raises:
+            RuntimeError: this is no such thread; use ``async for`` on the loop.
+        """
+        return ThreadIterator(self, "A plain `for` over a RemoteIterator")
 
     async def __anext__(self) -> T_co:
         """The next item.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from telewire.runtime.driver import Driver
     from telewire.runtime.sources import Source
 
-__all__ = ["decode", "encode"]
+__all__ = ["decode", "discard", "encode"]
 
 NO_SOURCES: Final[tuple[Source, ...]] = ()
 
@@ -96,6 +96,16 @@ def encode(
     for source in sources.found:
         source.discard()
     raise InvalidArgument(message)
+
+
+def discard(value: object, driver: Driver) -> None:
+    """Release what a value holds that nobody wants any more: its coroutines are closed (R4)."""
+    try:
+        _, sources = encode(value, "A value", driver)
+    except InvalidArgument:
+        return
+    for source in sources:
+        source.discard()
 
 
 def decode(

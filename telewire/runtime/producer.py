@@ -17,7 +17,7 @@ from telewire.core.streams import Stream
 from telewire.errors import ErrorCode, LocalProtocolError, ResourceExhausted, TransportUnsuitable
 from telewire.runtime.driver import StreamEnd
 from telewire.runtime.failures import NULL, LimitPassed, failure_of, reject
-from telewire.runtime.payloads import encode
+from telewire.runtime.payloads import discard, encode
 from telewire.runtime.shapes import Converter
 from telewire.runtime.sources import (
     Body,
@@ -242,7 +242,8 @@ class Producer(ItemSender):
             item = await step()
             self._running = False
             if self._stopped:
-                return  # type: ignore[unreachable]  # it changes in the await
+                discard(item, self._driver)  # type: ignore[unreachable]  # it changes in the await
+                return
             self._send(item)
             sent += 1
             if connection.writable(stream):

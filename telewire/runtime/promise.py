@@ -25,7 +25,7 @@ from telewire.errors import (
 from telewire.runtime.context import CloseCallbacks, OnClose
 from telewire.runtime.driver import StreamEnd
 from telewire.runtime.failures import LimitPassed, failure_of, received_error, reject
-from telewire.runtime.payloads import decode, encode
+from telewire.runtime.payloads import decode, discard, encode
 from telewire.runtime.shapes import Converter, Convertible
 from telewire.runtime.sources import (
     Body,
@@ -167,9 +167,10 @@ class Settler(StreamEnd):
             self._stream.app = None
 
     def _resolve(self, value: object) -> None:
-        if self._stream.retired:
-            return
         driver = self._owner.driver
+        if self._stream.retired:
+            discard(value, driver)
+            return
         payload, sources = encode(value, self._place, driver)
         try:
             declared = driver.connection.resolve(self._stream, payload, declarations(sources))
@@ -232,6 +233,12 @@ class PromiseState(StreamEnd):
         else:
             self.settle(None, received_error(code, payload, connection=self.driver.connection))
 
+    def dropped(self) -> None:
+        """The handle is gone, so nobody waits."""
+        self.settled = True
+        self.stream.app = None
+        self.callbacks.close(None)
+
     def settle(self, value: object, error: BaseException | None) -> None:
         """Keep what came and wake who waits; only the first counts."""
         if self.settled:
@@ -239,6 +246,8 @@ class PromiseState(StreamEnd):
         self.settled = True
         self.value = value
         self.error = error
+        # They refer to each other; handles in a value that nobody takes are dropped with it, at once.
+        self.stream.app = None
         self.callbacks.close(error)
         if self.signal is not None:
             self.signal.set()

@@ -126,15 +126,28 @@ def start_call(
 
 
 # Any: as start_call.
-def call_on(driver: Driver, name: str, *details: Any) -> Call[Any]:
+def call_on(
+    driver: Driver,
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    options: Options = PLAIN,
+    signature: Signature | None = None,
+) -> Call[Any]:
     """Start a call on a conversation that was open once; as :func:`start_call`.
 
     Raises:
         NetworkError: it has ended.
+        ValueError: the call was to go another way.
     """
     if driver.connection.state is not ConnectionState.OPEN:
         raise NetworkError(f"{name}() was called after the connection had ended.")
-    return start_call(driver, name, *details)
+    if options.transport is not None:
+        raise ValueError(
+            f"{name}() was to go over {options.transport!r}; a call of the caller's functions goes the way "
+            "that the caller came."
+        )
+    return start_call(driver, name, args, kwargs, options, signature)
 
 
 @final

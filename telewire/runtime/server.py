@@ -12,6 +12,7 @@ from telewire.core.events import CallReceived
 from telewire.core.states import ConnectionState
 from telewire.errors import ErrorCode, NetworkError
 from telewire.limits import Limits
+from telewire.runtime.admission import Admission, address_of
 from telewire.runtime.context import current_call
 from telewire.runtime.driver import Driver
 from telewire.runtime.incoming import IncomingCall
@@ -57,16 +58,28 @@ class Server:
     Give :meth:`accept` to the adapters, and :meth:`accept_exchange` to those of HTTP.
     """
 
-    def __init__(self, backend: Backend, service: Service[Any], limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        service: Service[Any],
+        limits: Limits | None = None,
+        admission: Admission | None = None,
+    ) -> None:
         self._backend = backend
         self.service = service
         self._limits = limits
+        self.admission = Admission() if admission is None else admission
+        """Who may come in; adapters that have a door ask it before they call :meth:`accept`."""
+        self.admission.pool.on_room = lambda: backend.call_soon(self._grant_again)
         self._drivers: set[Driver] = set()
         self.running = Running(backend)
         """User code of all conversations, also of those that are over."""
         self._drained: Signal | None = None
         self._acceptor = Acceptor()
         self._sessions: dict[Connection, Driver] = {}
+        # In the order in which they lost their transports.
+        self._detached: dict[Driver, None] = {}
+        self.admission.make_room = self._give_up_oldest
 
     def accept(self, transport: Transport) -> TransportHandler:
         """Begin a conversation on a new transport."""
@@ -76,6 +89,7 @@ class Server:
             session_id=secrets.token_bytes(SESSION_BYTES),
             token=secrets.token_bytes(TOKEN_BYTES),
             now=self._backend.now(),
+            pool=self.admission.pool,
         )
         return self._converse(connection, transport).attach(transport, self._route)
 
@@ -92,10 +106,32 @@ class Server:
             return
         driver.retire()
         self._drivers.discard(driver)
+        assert isinstance(driver.host, _Conversation)
+        driver.host.moved()
         owner = self._sessions[found]
         attachment.route = None
         attachment.driver = owner
         owner.attach(attachment.transport, attachment=attachment)
+
+    def wait_for(self, driver: Driver) -> None:
+        """A session is detached; of too many, the one that has been so longest is given up (TW-SES-041)."""
+        self._detached[driver] = None
+        if len(self._detached) > self.admission.limits.detached:
+            self._give_up_oldest()
+
+    def waits_no_more(self, driver: Driver) -> None:
+        """A session is attached again, or over."""
+        self._detached.pop(driver, None)
+
+    def _give_up_oldest(self) -> bool:
+        """Make room; false where no session is detached."""
+        if not self._detached:
+            return False
+        driver = next(iter(self._detached))
+        self.waits_no_more(driver)
+        driver.connection.close(ErrorCode.SESSION_LOST)
+        driver.digest()
+        return True
 
     def keep(self, driver: Driver) -> None:
         """A conversation has opened: it may come back over another transport, if both sides offer that."""
@@ -114,8 +150,14 @@ class Server:
         now = self._backend.now()
         return self._converse(Connection("server", limits=self._limits, now=now, exchange=True), transport)
 
+    def _grant_again(self) -> None:
+        """Large payloads that have waited for the pool may find room now."""
+        for driver in tuple(self._drivers):
+            driver.connection.grant_again()
+            driver.schedule()
+
     def _converse(self, connection: Connection, transport: Transport) -> Driver:
-        host = _Conversation(self)
+        host = _Conversation(self, address_of(transport.request.peer))
         driver = host.driver = Driver(self._backend, connection, transport, host, self.running)
         self._drivers.add(driver)
         return driver
@@ -128,6 +170,7 @@ class Server:
         )
         self._acceptor.discard(driver.connection)
         self._sessions.pop(driver.connection, None)
+        self.waits_no_more(driver)
         if not self._drivers and self._drained is not None:
             self._drained.set()
 
@@ -156,14 +199,20 @@ class Server:
 class _Conversation:
     """One transport's driver on the server's side."""
 
-    __slots__ = ("_server", "driver")
+    __slots__ = ("_address", "_known", "_server", "driver")
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, address: str | None) -> None:
         self._server = server
+        self._address = address
+        self._known = False
         self.driver: Driver | None = None
+        server.admission.enter(address, conversation=True)
 
     def opened(self) -> None:
         """The hellos have crossed."""
+        if not self._known:
+            self._known = True
+            self._server.admission.known()
         if self.driver is not None:
             self._server.keep(self.driver)
 
@@ -176,11 +225,20 @@ class _Conversation:
 
     def lost(self) -> None:
         """The transport has ended."""
+        self._server.admission.leave(self._address, conversation=True, known=self._known)
         if self.driver is not None:
             self._server.forget(self.driver)
 
+    def moved(self) -> None:
+        """The transport belongs to another conversation: this one has never been."""
+        self._server.admission.leave(self._address, conversation=True, known=self._known)
+
     def detached(self) -> None:
         """The session waits for its client to come back."""
+        if self.driver is not None:
+            self._server.wait_for(self.driver)
 
     def resumed(self) -> None:
         """It has."""
+        if self.driver is not None:
+            self._server.waits_no_more(self.driver)

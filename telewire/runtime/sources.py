@@ -104,9 +104,6 @@ class Runnable(Protocol):
 class Body(Stepping, Protocol):
     """The task that user code runs in."""
 
-    def cancel_body(self, again: bool = False) -> None:
-        """Cancel what user code awaits, once; ``again`` where it has had time enough to clean up."""
-
 
 @final
 class SourceTask:
@@ -149,6 +146,8 @@ class SourceTask:
         if self.step is not None:
             if again:
                 self.step.abandon()
+            else:
+                self.step.cancel()
         elif again or not self._cancelling:
             self._cancelling = True
             self._owner.driver.backend.cancel(self._task)

@@ -1,11 +1,13 @@
 """ThreadProducer: steps a sync generator or iterator in one thread and sends what it gives.
 
 A step for each item would cost a hop between threads each, so several are taken at once, never more
-than there is credit for (I2), and encoded there. What needs the loop to be encoded goes alone.
+than there is credit for (I2), and encoded there. What needs the loop to be encoded goes alone. What
+there is leaves at once: a step that blocks holds nothing back.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, final
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Final, final
 from telewire.errors import ErrorCode
 from telewire.runtime.failures import NULL, NoThread
 from telewire.runtime.outgoing import to_wire
+from telewire.runtime.payloads import discard
 from telewire.runtime.producer import ItemSender, Return
 from telewire.runtime.sources import Body, Owner, Source, SourceTask
 from telewire.runtime.threads import Abandoned, Step, WorkerThread
@@ -51,12 +54,11 @@ class ThreadIteratorSource(Source):
 
 @final
 class _Batch:
-    """What a few steps gave: encoded items, then one that the loop must encode, or the end."""
+    """What a few steps gave besides encoded items: one that the loop must encode, or the end."""
 
-    __slots__ = ("ended", "error", "odd", "payloads", "value")
+    __slots__ = ("ended", "error", "odd", "value")
 
     def __init__(self) -> None:
-        self.payloads: list[bytes] = []
         self.odd: list[object] = []
         self.ended = False
         self.value: object = None
@@ -67,7 +69,7 @@ class _Batch:
 class ThreadProducer(ItemSender):
     """One sync iterator on its way out."""
 
-    __slots__ = ("_source", "_worker")
+    __slots__ = ("_ready", "_source", "_told", "_worker")
 
     def __init__(
         self,
@@ -80,6 +82,10 @@ class ThreadProducer(ItemSender):
     ) -> None:
         super().__init__(owner, body, stream, converter, place)
         self._source = source
+        # Encoded items, from the thread to the loop. The thread sets _told before it calls the loop, and
+        # the loop clears it before it looks.
+        self._ready: deque[bytes] = deque()
+        self._told = False
         # Held from now on: the function that made the iterator may end before its task begins.
         self._worker = owner.worker
         if self._worker is not None:
@@ -93,6 +99,7 @@ class ThreadProducer(ItemSender):
         if self._parked is not None:
             self._parked.set()
         elif self._body.step is not None:
+            self._body.step.cancel()
             backend = self._driver.backend
             patience = self._driver.connection.limits.cleanup_seconds
             backend.call_at(backend.now() + patience, self._body.step.abandon)
@@ -157,9 +164,10 @@ class ThreadProducer(ItemSender):
             room = connection.room(stream)
             batch = await Step(self._body, worker, lambda: self._take(room))  # noqa: B023  # run at once
             if self._stopped:
-                return None  # type: ignore[unreachable]  # it changes in the await
-            for payload in batch.payloads:
-                connection.send_item(stream, payload)
+                for item in batch.odd:  # type: ignore[unreachable]  # it changes in the await
+                    discard(item, self._driver)
+                return None
+            self._send_ready()
             for item in batch.odd:
                 self._send(item)
             self._driver.schedule()
@@ -167,6 +175,17 @@ class ThreadProducer(ItemSender):
                 return batch
             # A step cannot be cancelled, and there may be credit for ever.
             await self._driver.backend.checkpoint()
+
+    def _send_ready(self) -> None:
+        """Send what the thread has encoded so far."""
+        self._told = False
+        connection, stream, ready = self._driver.connection, self._stream, self._ready
+        if self._stopped or stream.retired:
+            ready.clear()
+            return
+        while ready:
+            connection.send_item(stream, ready.popleft())
+        self._driver.schedule()
 
     async def _close(self, worker: WorkerThread) -> None:
         """Close the iterator in its thread, if it can be closed; waits for a bounded time."""
@@ -199,7 +218,10 @@ class ThreadProducer(ItemSender):
                 if payload is None:
                     batch.odd.append(item)
                     break
-                batch.payloads.append(payload)
+                self._ready.append(payload)
+                if not self._told:
+                    self._told = True
+                    self._driver.backend.call_soon_threadsafe(self._send_ready)
                 room -= max(len(payload), cost)
                 if room < cost or self._stopped or perf_counter() > until:
                     break

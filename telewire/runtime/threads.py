@@ -7,6 +7,7 @@ code wants of the loop is done there while the thread waits; the loop never wait
 from __future__ import annotations
 
 import contextvars
+import math
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, Type
 
 import anyio
 
-from telewire.runtime.failures import NoThread
+from telewire.errors import ErrorCode
+from telewire.runtime.failures import NoThread, Refusal
+from telewire.runtime.waits import WaitCancelled, Waits
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Backend, Signal
@@ -54,6 +57,9 @@ class Stepping(Protocol):
 
     step: Step[Any] | None
 
+    def cancel_body(self, again: bool = False) -> None:
+        """Cancel what user code awaits, once; ``again`` where it has had time enough to clean up."""
+
 
 @final
 class WorkerThread:
@@ -67,6 +73,8 @@ class WorkerThread:
 
     def __init__(self, backend: Backend, name: str) -> None:
         self.backend = backend
+        self.waits = Waits(backend)
+        """What the job in progress waits for."""
         self._jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._holders = 1
         self._context = contextvars.copy_context()
@@ -88,8 +96,13 @@ class WorkerThread:
         if not self._holders:
             self._jobs.put(None)
 
-    def submit(self, job: Callable[[], object], done: Callable[[], object]) -> None:
-        """Run ``job``, which handles its exceptions, behind those before it; then ``done`` on the loop."""
+    def submit(
+        self, job: Callable[[], object], done: Callable[[], object], waits: Waits | None = None
+    ) -> None:
+        """Run ``job``, which handles its exceptions, behind those before it; then ``done`` on the loop.
+
+        Whoever may end it early gives ``waits``, and ends those.
+        """
         self.hold()
 
         def finished() -> None:
@@ -97,6 +110,7 @@ class WorkerThread:
             done()
 
         def run() -> None:
+            self.waits = Waits(self.backend) if waits is None else waits
             self._context.run(job)
             self.backend.call_soon_threadsafe(finished)
 
@@ -120,54 +134,97 @@ class WorkerThread:
 class Step(Generic[R]):
     """One job of a worker, awaited on the loop: ``await Step(stepping, worker, function)``.
 
-    A cancellation waits for its end: a thread cannot be interrupted. :meth:`abandon` ends the wait.
+    A cancellation waits for its end: a thread cannot be interrupted, except where its code waits for
+    the loop (:meth:`cancel`, and the deadline of the scope around). :meth:`abandon` ends the wait.
     """
 
-    __slots__ = ("_abandoned", "_error", "_function", "_signal", "_stepping", "_value", "_worker")
+    __slots__ = (
+        "_abandoned",
+        "_error",
+        "_function",
+        "_signal",
+        "_stepping",
+        "_unwound",
+        "_value",
+        "_waits",
+        "_worker",
+    )
 
     def __init__(self, stepping: Stepping, worker: WorkerThread, function: Callable[[], R]) -> None:
         self._stepping = stepping
         self._worker = worker
-        self._function = function
+        self._function: Callable[[], R] | None = function
         self._signal: Signal = worker.backend.signal()
+        self._waits = Waits(worker.backend)
         self._abandoned = False
+        self._unwound = False
         self._value: R | None = None
         self._error: BaseException | None = None
+
+    def cancel(self) -> None:
+        """Nobody wants it any more: its code is unwound where it waits for the loop, now or later."""
+        self._waits.cancel()
 
     def abandon(self) -> None:
         """Wait no longer."""
         self._abandoned = True
+        self._waits.cancel()
         self._signal.set()
 
     def __await__(self) -> Generator[Any, Any, R]:
         return self._wait().__await__()
 
     async def _wait(self) -> R:
+        backend = self._worker.backend
+        deadline = backend.deadline()
+        timer = None if deadline == math.inf else backend.call_at(deadline, self.cancel)
         self._stepping.step = self
-        self._worker.submit(self._run, self._signal.set)
+        self._worker.submit(self._run, self._signal.set, self._waits)
         try:
             with anyio.CancelScope(shield=True):
                 await self._signal.wait()
         except BaseException:
             # The loop itself is ending: it cancels regardless.
-            self._abandoned = True
+            self.abandon()
             raise
         finally:
             self._stepping.step = None
+            if timer is not None:
+                timer.cancel()
         if self._abandoned:
             raise Abandoned
+        if self._unwound:
+            await self._end_as_cancelled(backend)
         error, self._error = self._error, None
         if error is not None:
             raise error
         value, self._value = self._value, None
         return value  # type: ignore[return-value]  # what the function returned
 
+    async def _end_as_cancelled(self, backend: Backend) -> None:
+        """Its code was unwound: end as an await does that was cancelled."""
+        # Where the deadline of a scope did it, that is the scope's to tell.
+        await backend.checkpoint()
+        await backend.checkpoint()
+        self._stepping.cancel_body()
+        await backend.checkpoint()
+        raise Refusal(ErrorCode.STOPPED)
+
     def _run(self) -> None:
+        # What it holds ends with it, whoever still refers to this step: a timer, say.
+        function, self._function = self._function, None
+        assert function is not None
         try:
-            value = self._function()
+            value = function()
+        except WaitCancelled:
+            # Not kept: its traceback holds what the code held, which ends with that.
+            self._unwound = True
+            return
         except BaseException as error:
             self._error = error
             return
+        finally:
+            del function
         if self._abandoned:
             close = getattr(value, "close", None)
             if callable(close):

@@ -131,7 +131,7 @@ class Hello:
     version_max: int
     features: tuple[int, ...] = ()
     limits: dict[int, int] = field(default_factory=dict)
-    session: bytes | None = None
+    session: bytes | None = field(default=None, repr=False)
     token: bytes | None = field(default=None, repr=False)
     extensions: Extensions | None = None
 
@@ -141,7 +141,7 @@ class Hello:
 class Resume:
     """The client's first frame on a new transport for an old session."""
 
-    session: bytes
+    session: bytes = field(repr=False)
     token: bytes = field(repr=False)
     attempt: int
     received: int

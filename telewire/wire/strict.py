@@ -205,7 +205,8 @@ def _translate(error: Exception, what: str, max_depth: int, malformed: ErrorCode
     """Turn an error of cbor2 into ours. The only place that knows cbor2's texts (pinned by a test)."""
     for cause in _causes(error):
         if isinstance(cause, RemoteProtocolError):
-            return cause
+            # Another one: who raised this with what wraps it as its cause would make a ring.
+            return RemoteProtocolError(str(cause), cause.code)
         text = str(cause)
         if text.startswith("maximum container nesting depth"):
             return _too_deep(what, max_depth)

@@ -237,7 +237,7 @@ def _set(encoder: _Encoder, value: Set[object], around: int) -> bytes:
     return encoder.tagged(tags.TAG_SET, encode_head(ARRAY, len(parts)) + b"".join(parts), around)
 
 
-def _map(encoder: _Encoder, value: dict[object, object], around: int) -> bytes:
+def _map(encoder: _Encoder, value: Mapping[object, object], around: int) -> bytes:
     encoder.enter(around, 1)
     dotted, encoder.dotted = encoder.dotted, False
     plain = _dump_plain(value, encoder.nesting - 1 - around)
@@ -355,6 +355,7 @@ _METHODS: Final[dict[type, _Method]] = {
     set: _set,
     frozenset: _set,
     dict: _map,
+    cbor2.frozendict: _map,  # What a map in a key was decoded to.
     datetime: _datetime,
     date: _date,
     time: _time,

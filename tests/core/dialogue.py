@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from telewire.core.connection import Connection
 from telewire.core.events import CallReceived, ConnectionClosed, Event
+from telewire.core.flow import Pool
 from telewire.core.streams import Call, Stream
 from telewire.errors import ErrorCode
 from telewire.limits import ADVERTISED, Limits
@@ -43,8 +44,10 @@ def hello(of: Limits | None = None, **changes: object) -> f.Hello:
 class Peer:
     """A server's connection whose peer is hand-made: frames go in, frames and events come out."""
 
-    def __init__(self, ours: Limits | None = None, theirs: Limits | None = None) -> None:
-        self.core = Connection("server", limits=ours, session_id=b"s", token=b"t" * 16)
+    def __init__(
+        self, ours: Limits | None = None, theirs: Limits | None = None, pool: Pool | None = None
+    ) -> None:
+        self.core = Connection("server", limits=ours, session_id=b"s", token=b"t" * 16, pool=pool)
         self.now = 0.0
         sent(self.core)
         self.core.receive_data(batch(hello(theirs)), 0.0)

@@ -102,6 +102,35 @@ async def test_the_end_of_the_call_cancels_a_handler(connected: Connected) -> No
             await ended.wait()
 
 
+async def test_a_handler_runs_in_the_context_of_who_listens(connected: Connected) -> None:
+    service, client_service = Service(), Service()
+    contexts: list[Any] = []
+    handled = anyio.Event()
+
+    @service.function
+    async def converse() -> None:
+        channel = Channel[Any, Any]()
+
+        def handle(message: str) -> None:
+            contexts.append(get_context())
+            handled.set()
+
+        channel.listen(handle)
+        contexts.append(get_context())
+        # The channel crosses in a call that this side makes, so no call of the other side owns it.
+        await get_context().remote.take(channel.peer)
+        await handled.wait()
+
+    @client_service.function
+    async def take(channel: Channel[Any, Any]) -> None:
+        await channel.send("message")
+        await channel.aclose()
+
+    async with connected(service, client_service=client_service) as world:
+        await world.remote.converse()
+        assert contexts[0] is contexts[1]
+
+
 async def test_a_handler_outlives_a_close_only_as_long_as_the_call(connected: Connected) -> None:
     service = Service()
     started, ended = anyio.Event(), anyio.Event()

@@ -445,6 +445,7 @@ async def test_the_peer_end_is_for_the_other_side(connected: Connected, bugs: Bu
         mine, other = await open_ends(world, theirs, "server")
         with pytest.raises(LocalProtocolError, match="was received"):
             _ = mine.peer
+        mine.listen(print)
         with pytest.raises(InvalidArgument, match=r"argument\[0\]: This end of the channel is in use here"):
             world.remote.take_any(mine)
         await mine.aclose()

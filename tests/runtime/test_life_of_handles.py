@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable
+import inspect
+from collections.abc import AsyncIterator, Callable
+from types import CoroutineType
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
+import telewire
 from telewire import (
     Abort,
     CallCancelled,
@@ -171,6 +175,88 @@ async def test_handles_as_async_with_and_on_close(connected: Connected) -> None:
             await same.aclose()
         await until(lambda: given.over == [None])
     assert ended == list(KINDS)
+
+
+async def test_on_close_of_a_handle_that_is_dropped(connected: Connected) -> None:
+    given = Giving()
+    reasons: dict[str, object] = {}
+    async with connected(given.service) as world:
+        result = await world.remote.give(*KINDS)
+        for kind in KINDS:
+            result[kind].on_close(lambda reason, kind=kind: reasons.update({kind: reason}))
+            del result[kind]
+        await quiescent(world.remote)
+        assert reasons == dict.fromkeys(KINDS)
+        assert given.over == [None]
+
+
+async def test_a_value_that_arrives_when_its_promise_is_dropped_is_closed(connected: Connected) -> None:
+    service = Service()
+    gates: list[anyio.Event] = []
+    over: list[object] = []
+
+    async def endless() -> AsyncIterator[int]:
+        while True:
+            yield 1
+
+    async def later(gate: anyio.Event) -> list[AsyncIterator[int]]:
+        await gate.wait()
+        return [endless()]
+
+    @service.function
+    async def promise() -> list[Any]:
+        get_context().on_close(over.append)
+        gates.append(anyio.Event())
+        return [later(gates[-1])]
+
+    async with connected(service) as world:
+        # Wherever the value is by then: not on its way, between both sides, or here already.
+        for passes in range(10):
+            result = await world.remote.promise()
+            gc.collect()
+            gates[passes].set()
+            for _ in range(passes):
+                await anyio.lowlevel.checkpoint()
+            del result
+            # No collection is needed.
+            await until(lambda: len(over) == passes + 1)  # noqa: B023  # awaited here
+        assert over == [None] * 10
+
+
+async def test_coroutines_in_what_nobody_wants_any_more_are_closed(connected: Connected) -> None:
+    service = Service()
+    gate, began = anyio.Event(), anyio.Event()
+    unwanted: list[CoroutineType[Any, Any, None]] = []
+
+    async def never() -> None:
+        """Given when it is too late."""
+
+    async def late() -> list[CoroutineType[Any, Any, None]]:
+        began.set()
+        with anyio.CancelScope(shield=True):
+            await gate.wait()
+        unwanted.append(never())
+        return unwanted[-1:]
+
+    @service.function
+    async def items() -> AsyncIterator[object]:
+        yield await late()
+
+    @service.function
+    async def promise() -> list[Any]:
+        return [late()]
+
+    async with connected(service) as world:
+        for name in ("items", "promise"):
+            result = await world.remote[name]()
+            await began.wait()
+            await telewire.aclose(result)
+            await quiescent(world.remote)
+            gate.set()
+            await until(lambda: len(unwanted) == 1)
+            await until(lambda: inspect.getcoroutinestate(unwanted[0]) == inspect.CORO_CLOSED)
+            unwanted.clear()
+            gate, began = anyio.Event(), anyio.Event()
 
 
 async def test_a_lost_connection_ends_every_handle(connected: Connected) -> None:

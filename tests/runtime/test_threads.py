@@ -26,22 +26,15 @@ from telewire import (
     get_context,
 )
 from telewire.runtime import threads
+from tests.runtime.own_threads import join_workers, workers
 from tests.runtime.world import Bugs, Connected, caught, drained, until
-
-
-def workers() -> list[threading.Thread]:
-    """The threads that telewire runs at present."""
-    return [thread for thread in threading.enumerate() if thread.name.startswith("telewire ")]
 
 
 @pytest.fixture(autouse=True)
 def none_left(guarded: None) -> Iterator[None]:
-    """Every test ends with no thread of ours: idle ones end."""
+    """Every test ends with no thread of ours."""
     yield
-    for thread in workers():
-        thread.join(5)
-    assert not workers()
-    assert threads._running == 0
+    join_workers()
 
 
 async def test_plain_def_does_not_block_the_loop(connected: Connected) -> None:
@@ -288,6 +281,23 @@ async def test_a_sync_generator_is_never_further_ahead_than_its_credit(connected
         await world.remote["test.round_trip"]()
         assert produced - consumed <= 4096 // 256
         await iterator.aclose()
+
+
+async def test_a_step_that_blocks_holds_nothing_back(connected: Connected) -> None:
+    service = Service()
+    gate = threading.Event()
+
+    @service.function
+    def blocks() -> Iterator[int]:
+        yield from range(3)
+        assert gate.wait(5)
+        yield 3
+
+    async with connected(service) as world:
+        items = await world.remote.blocks()
+        assert [await anext(items) for _ in range(3)] == [0, 1, 2]
+        gate.set()
+        assert [item async for item in items] == [3]
 
 
 async def test_a_plain_function_cannot_be_interrupted(connected: Connected) -> None:

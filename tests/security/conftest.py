@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.runtime.conftest import bugs, connected, log, transport
+from tests.runtime.conftest import bugs, connected, guarded, log, transport
 
-__all__ = ["bugs", "connected", "log", "transport"]
+__all__ = ["bugs", "connected", "guarded", "log", "transport"]

@@ -67,7 +67,9 @@ async def play(connected: Connected, side: str, secret: str, failures: Sequence[
     """Let one side fail everywhere, and look at all that the other side can see."""
     holder, looker = Holder(secret, itertools.cycle(failures)), Looker()
     server, client = (holder, looker) if side == "server" else (looker, holder)
-    async with connected(server.service, client_service=client.service) as world:
+    # What the client says in a header is a secret that the server holds as well.
+    headers = {"Authorization": core_of(secret)} if side == "server" else None
+    async with connected(server.service, client_service=client.service, headers=headers) as world:
         if side == "server":
             await looker.visit(world.remote)
         else:

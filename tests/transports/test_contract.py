@@ -15,6 +15,7 @@ from telewire.runtime.backend import current_backend
 from telewire.runtime.transport import AcceptTransport, Transport, TransportHandler
 from telewire.testing.relay import Relay, open_relay
 from telewire.testing.transports import Recorder, TransportPair, check_transport
+from telewire_transports.http1 import Http1Client, serve_http1
 from telewire_transports.memory import MemoryLink
 from telewire_transports.websocket import connect_websocket, serve_websocket
 
@@ -47,6 +48,37 @@ async def websocket_pair_reversed(left: AcceptTransport, right: AcceptTransport)
         yield relay
 
 
+@asynccontextmanager
+async def http1_pair(server: AcceptTransport, client: AcceptTransport) -> AsyncIterator[Relay]:
+    """The server of an exchange, which may close it, and its client, which takes what comes."""
+    accepted: list[Recorder] = []
+
+    def accept(transport: Transport) -> TransportHandler:
+        handler = server(transport)
+        assert isinstance(handler, Recorder)
+        accepted.append(handler)
+        return handler
+
+    listener = await serve_http1(accept, port=0, hosts=("127.0.0.1",))
+    async with open_relay("127.0.0.1", listener.port) as relay:
+        maker = Http1Client(f"http://127.0.0.1:{relay.port}/telewire")
+        exchange = maker.make()
+        handler = client(exchange)
+        exchange.open(handler)
+        assert isinstance(handler, Recorder)
+        await handler.until(lambda: handler.writable_signs)
+        # The server hears of an exchange by its first bytes.
+        handler.send(b"first")
+        while not accepted:
+            await anyio.lowlevel.checkpoint()
+        await accepted[0].until(lambda: accepted[0].batches)
+        accepted[0].batches.clear()
+        handler.writable_signs = 0
+        yield relay
+        maker.close()
+    await listener.aclose()
+
+
 async def test_memory_keeps_the_contract() -> None:
     await check_transport(memory_pair)
 
@@ -57,6 +89,10 @@ async def test_websocket_client_keeps_the_contract() -> None:
 
 async def test_websocket_server_keeps_the_contract() -> None:
     await check_transport(websocket_pair_reversed)
+
+
+async def test_http1_keeps_the_contract() -> None:
+    await check_transport(http1_pair, exchange=True)
 
 
 async def test_websocket_over_tls_keeps_the_contract(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:

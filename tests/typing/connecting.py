@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import ssl
 from collections.abc import Callable
 from typing import Any, assert_type
 
 import anyio
 
-from telewire import Client, Limits, Remote, Service
-from telewire_transports import connect, memory, serve
+from telewire import Client, Limits, Remote, Service, with_options
+from telewire_transports import connect, memory, serve, serve_until_signal
 
 service = Service()
 
@@ -17,6 +18,14 @@ service = Service()
 @service.function
 async def double(number: int) -> int:
     return 2 * number
+
+
+def fresh() -> dict[str, str]:
+    return {"authorization": "Bearer …"}
+
+
+async def fresh_from_afar() -> dict[str, str]:
+    return fresh()
 
 
 async def over_the_network() -> None:
@@ -31,6 +40,9 @@ async def over_the_network() -> None:
         limits=Limits(message_bytes=1_000_000),
     )
     assert_type(client, Client)
+    async with connect("http://127.0.0.1:8000/telewire", transport="http", headers=fresh) as remote:
+        assert_type(await with_options(remote[double], transport="websocket")(2), int)
+    connect("http://127.0.0.1:8000/telewire", headers=fresh_from_afar, transport="websocket")
     assert_type(client.remote, Remote)
     assert_type(client.state, str)
 
@@ -50,6 +62,11 @@ async def serving(ready: Callable[[int], None]) -> None:
         await serve(service, ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), on_started=ports.append)
 
 
+async def serving_as_the_main_thing() -> None:
+    assert_type(await serve_until_signal(service, port=0, origins=()), signal.Signals | None)
+    await serve_until_signal(service, prot=0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
 ports: list[int] = []
 limits = Limits(stream_window=65536, idle_seconds=15)
 assert_type(limits.stream_window, int)
@@ -57,6 +74,7 @@ assert_type(limits.idle_seconds, float)
 
 
 async def mistakes(other: Service[Any]) -> None:
+    connect("http://127.0.0.1", transport="pigeon")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     connect(8000)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     connect("ws://127.0.0.1", timeout="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     memory.connect(double)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -139,6 +139,13 @@ def test_every_value_comes_back(value: object) -> None:
     assert decode_items(b"\x81" + payload, 1) == [back]
 
 
+def test_what_was_decoded_in_a_key_can_be_sent_back() -> None:
+    payload = bytes.fromhex("a1 82 a1 01 81 02 d90102 81 a0 03")
+    value = decode_value(payload)
+    assert encode_value(value) == payload
+    assert encode_value([value]) == b"\x81" + payload
+
+
 @given(strategies.values)
 def test_both_ways_of_encoding_give_the_same_bytes(value: object) -> None:
     assert encode_value([value, Word.YES]) == b"\x82" + encode_value(value) + b"\x63yes"

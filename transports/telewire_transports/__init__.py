@@ -11,6 +11,7 @@ from __future__ import annotations
 from telewire_transports.connecting import connect, serve
 from telewire_transports.http1 import Http1Client, serve_http1
 from telewire_transports.memory import MemoryLink, MemoryTransport, memory_transports
+from telewire_transports.stopping import ServeOptions, serve_until_signal, until_signal
 from telewire_transports.urls import ParsedUrl, parse_url
 from telewire_transports.web_rules import WebRules
 from telewire_transports.websocket import WebSocketListener, connect_websocket, serve_websocket
@@ -20,6 +21,7 @@ __all__ = [
     "MemoryLink",
     "MemoryTransport",
     "ParsedUrl",
+    "ServeOptions",
     "WebRules",
     "WebSocketListener",
     "connect",
@@ -28,5 +30,7 @@ __all__ = [
     "parse_url",
     "serve",
     "serve_http1",
+    "serve_until_signal",
     "serve_websocket",
+    "until_signal",
 ]

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import anyio
 
-from telewire.limits import Limits
+from telewire.limits import Limits, ServerLimits
+from telewire.runtime.admission import Admission
 from telewire.runtime.backend import current_backend
 from telewire.runtime.client import Client
 from telewire.runtime.server import Server
@@ -85,6 +86,8 @@ async def serve(
     limits: Limits | None = None,
     origins: Collection[str] = (),
     hosts: Collection[str] = (),
+    trusted_proxies: Collection[str] = (),
+    server_limits: ServerLimits | None = None,
     resume_window: float | None = None,
     on_started: Callable[[int], object] | None = None,
 ) -> None:
@@ -102,6 +105,9 @@ async def serve(
         limits: what this side accepts.
         origins: web origins that may connect besides the server's own.
         hosts: names in the Host header that are allowed besides the bound ones.
+        trusted_proxies: addresses or networks of proxies that are believed when they say, in
+            ``X-Forwarded-For`` or ``Forwarded``, who is behind them; ``"localhost"`` for one on this machine.
+        server_limits: what all connections may take together; beyond it they get status 503.
         resume_window: seconds for which a client that lost its connection is waited for; 60 unless
             ``limits`` say otherwise.
         on_started: called with the port once connections are accepted.
@@ -111,8 +117,9 @@ async def serve(
     """
     if resume_window is not None:
         limits = replace(limits or Limits(), resume_seconds=resume_window)
-    server = Server(current_backend(), service, limits)
-    door = make_door(host, path, limits, origins, hosts)
+    admission = Admission(server_limits)
+    server = Server(current_backend(), service, limits, admission)
+    door = make_door(host, path, limits, origins, hosts, trusted_proxies, admission)
     door.routes[b"GET"] = websocket_route(server.accept, door.limits)
     door.routes[b"POST"] = exchange_route(server.accept_exchange, door)
     listener = await listen_web(door, host=host, port=port, ssl_context=ssl_context)

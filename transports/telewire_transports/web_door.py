@@ -13,7 +13,9 @@ from typing import Final, Protocol, final
 import h11
 
 from telewire.limits import Limits
+from telewire.runtime.admission import Admission, address_of
 from telewire.runtime.backend import current_backend
+from telewire_transports.forwarded import TrustedProxies
 from telewire_transports.sockets import ByteLink, Listener, listen
 from telewire_transports.text import printable
 from telewire_transports.web_rules import WebRules
@@ -21,6 +23,7 @@ from telewire_transports.web_rules import WebRules
 __all__ = ["Door", "Refusal", "Route", "WebListener", "listen_web", "make_door"]
 
 _HEAD_BYTES: Final = 16 * 1024
+_RETRY_SECONDS: Final = 5
 _REASONS: Final = {
     400: b"Bad Request",
     403: b"Forbidden",
@@ -32,6 +35,7 @@ _REASONS: Final = {
     426: b"Upgrade Required",
     431: b"Request Header Fields Too Large",
     501: b"Not Implemented",
+    503: b"Service Unavailable",
 }
 
 
@@ -69,8 +73,9 @@ class Route(Protocol):
         request: h11.Request,
         headers: Mapping[str, str],
         rest: bytes,
+        peer: str | None,
     ) -> None:
-        """Take the link over; ``rest`` came behind what ``http`` was given.
+        """Take the link over; ``rest`` came behind what ``http`` was given. ``peer`` is who asks.
 
         Raises:
             Refusal: it does not; nothing has been written.
@@ -81,10 +86,14 @@ class Route(Protocol):
 class Door:
     """What all links of one listener share."""
 
-    def __init__(self, path: str, limits: Limits, rules: WebRules) -> None:
+    def __init__(
+        self, path: str, limits: Limits, rules: WebRules, proxies: TrustedProxies, admission: Admission
+    ) -> None:
         self.path = path
         self.limits = limits
         self.rules = rules
+        self.proxies = proxies
+        self.admission = admission
         self.routes: dict[bytes, Route] = {}
         """By method."""
         self.links: set[ByteLink] = set()
@@ -94,6 +103,16 @@ class Door:
     def read_request(self, link: ByteLink, http: h11.Connection | None = None) -> _RequestReader:
         """Handle a link until its next request has been judged; ``http`` is what it spoke until now."""
         return _RequestReader(link, self, http)
+
+    def check_room(self, address: str | None, *, conversation: bool) -> None:
+        """Refuse, before anything is kept of it, what the limits of the server do not leave room for.
+
+        Raises:
+            Refusal: there is no room.
+        """
+        reason = self.admission.refusal(address, conversation=conversation)
+        if reason is not None:
+            raise Refusal(503, reason, (b"Retry-After", b"%d" % _RETRY_SECONDS))
 
     def judge(self, link: ByteLink, http: h11.Connection, request: h11.Request, rest: bytes) -> None:
         """Refuse what is no business of ours, before anything in it is believed; hand on the rest.
@@ -115,7 +134,9 @@ class Door:
         if route is None:
             methods = b", ".join(self.routes)
             raise Refusal(405, f"This address answers to {methods.decode()}.", (b"Allow", methods))
-        route(link, http, request, headers, rest)
+        peer = self.proxies.peer_of(headers, link.peer)
+        self.check_room(address_of(peer), conversation=True)
+        route(link, http, request, headers, rest, peer)
 
     def refuse(self, link: ByteLink, refusal: Refusal) -> None:
         """Answer with a refusal and close."""
@@ -138,9 +159,20 @@ class _RequestReader:
         self._seconds = door.limits.idle_seconds if self._again else door.limits.hello_seconds
         self._timer = backend.call_at(backend.now() + self._seconds, self._late)
         door.links.add(link)
+        # Until its request is judged, a link takes a place of its address; a proxy's are those of many.
+        self._address = None if door.proxies.trusts(link.peer) else address_of(link.peer)
+        self._waits = False
         if door.closed:
             backend.call_soon(link.abort)
-        elif self._again and self._http.trailing_data[0]:
+            return
+        try:
+            door.check_room(self._address, conversation=False)
+        except Refusal as refusal:
+            self._no_room(refusal)
+            return
+        self._waits = True
+        door.admission.enter(self._address, conversation=False)
+        if self._again and self._http.trailing_data[0]:
             # What the client has sent ahead.
             backend.call_soon(lambda: self.data_received(b""))
 
@@ -155,6 +187,7 @@ class _RequestReader:
             if isinstance(request, h11.Request):
                 self._judged = True
                 self._timer.cancel()
+                self._leave()
                 self._door.judge(self._link, self._http, request, data[room:])
                 self._door.links.discard(self._link)
             elif self._received >= _HEAD_BYTES:
@@ -171,9 +204,27 @@ class _RequestReader:
             status = error.error_status_hint if error.error_status_hint in (431, 501) else 400
             raise Refusal(status, f"This is no HTTP request: {printable(str(error))}.") from error
 
+    def _leave(self) -> None:
+        if self._waits:
+            self._waits = False
+            self._door.admission.leave(self._address, conversation=False, known=False)
+
+    def _no_room(self, refusal: Refusal) -> None:
+        """Do not even read what is asked; the link has told its factory nothing yet, so later."""
+        self._judged = True
+        self._timer.cancel()
+        self._waits = False
+        backend = current_backend()
+        if self._again:
+            # What was asked has been answered, and the next question can be asked elsewhere.
+            backend.call_soon(lambda: self._link.close(within=self._door.limits.cleanup_seconds))
+        else:
+            backend.call_soon(lambda: self._door.refuse(self._link, refusal))
+
     def _refuse(self, refusal: Refusal) -> None:
         self._judged = True
         self._timer.cancel()
+        self._leave()
         self._door.refuse(self._link, refusal)
 
     def _late(self) -> None:
@@ -189,6 +240,7 @@ class _RequestReader:
     def link_lost(self, error: Exception | None) -> None:
         """Forget the link."""
         self._timer.cancel()
+        self._leave()
         self._door.links.discard(self._link)
 
 
@@ -233,13 +285,18 @@ def make_door(
     limits: Limits | None,
     origins: Collection[str],
     hosts: Collection[str],
+    trusted_proxies: Collection[str] = (),
+    admission: Admission | None = None,
 ) -> Door:
     """Make a door as the arguments of ``serve`` say.
 
     Raises:
-        ValueError: ``path`` does not begin with a slash.
-        TypeError: ``origins`` or ``hosts`` is a string.
+        ValueError: ``path`` does not begin with a slash, or a trusted proxy is no address.
+        TypeError: ``origins``, ``hosts`` or ``trusted_proxies`` is a string.
     """
     if not path.startswith("/"):
         raise ValueError(f"path={path!r} does not begin with a slash; write {'/' + path!r}.")
-    return Door(path, limits or Limits(), WebRules.make(host, origins, hosts))
+    proxies = TrustedProxies.make(trusted_proxies)
+    return Door(
+        path, limits or Limits(), WebRules.make(host, origins, hosts), proxies, admission or Admission()
+    )

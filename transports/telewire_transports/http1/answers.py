@@ -1,4 +1,4 @@
-"""Answer: what the head of a response says, and the error for one that is no exchange (TW-SES-084)."""
+"""Answer: what the head of a response says, and the error for one that is no exchange (TW-SES-094)."""
 
 from __future__ import annotations
 

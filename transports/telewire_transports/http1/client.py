@@ -360,7 +360,9 @@ class ClientExchange:
         self._complete = True
         link, http = self._link, self._http
         assert link is not None
-        if http.our_state is h11.DONE and http.their_state is h11.DONE:
+        done = http.our_state is h11.DONE and http.their_state is h11.DONE
+        # What follows nobody has asked for.
+        if done and not http.trailing_data[0]:
             http.start_next_cycle()
             link.resume_reading()
             self._client.keep(link, http)

@@ -19,7 +19,7 @@ from telewire_transports.web_door import Door, Refusal, Route, WebListener, list
 
 __all__ = ["ServerExchange", "exchange_route", "serve_http1"]
 
-# TW-SES-080: nobody on the way keeps it, changes it or holds it back.
+# TW-SES-090: nobody on the way keeps it, changes it or holds it back.
 _HEADERS: Final[Headers] = [
     (b"Content-Type", CONTENT_TYPE),
     (b"Cache-Control", b"no-store, no-transform"),
@@ -42,7 +42,7 @@ async def serve_http1(
     """Accept exchanges at ``path`` and hand each to ``accept``; the caller owes ``aclose``.
 
     ``port`` 0 takes a free one, told by the listener. ``origins`` and ``hosts`` widen who may call
-    (:class:`WebRules`). The head of a request may take ``limits.hello_seconds`` (TW-SES-082).
+    (:class:`WebRules`). The head of a request may take ``limits.hello_seconds`` (TW-SES-092).
 
     Raises:
         OSError: the address cannot be bound.
@@ -54,14 +54,19 @@ async def serve_http1(
 
 
 def exchange_route(accept: AcceptExchange, door: Door) -> Route:
-    """What a door does with POST: begin an exchange (TW-SES-081)."""
+    """What a door does with POST: begin an exchange (TW-SES-091)."""
 
     def route(
-        link: ByteLink, http: h11.Connection, request: h11.Request, headers: Mapping[str, str], rest: bytes
+        link: ByteLink,
+        http: h11.Connection,
+        request: h11.Request,
+        headers: Mapping[str, str],
+        rest: bytes,
+        peer: str | None,
     ) -> None:
         _check(headers)
         target = request.target.decode("ascii")
-        found = Request(path=target.partition("?")[0], headers=headers, peer=link.peer, transport="http")
+        found = Request(path=target.partition("?")[0], headers=headers, peer=peer, transport="http")
         ServerExchange(link, http, found, door).start(accept, rest)
 
     return route
@@ -85,7 +90,7 @@ def _check(headers: Mapping[str, str]) -> None:
 def _head(framing: Headers) -> h11.Response:
     # h11 says itself that it sends chunks, and knows who cannot read them.
     chosen = [pair for pair in framing if pair[0] != b"transfer-encoding"]
-    return h11.Response(status_code=200, headers=[*_HEADERS, *chosen])
+    return h11.Response(status_code=200, headers=[*_HEADERS, *chosen], reason=b"OK")
 
 
 @final
@@ -112,7 +117,8 @@ class ServerExchange:
         """Hand the transport over, then what has come of the body."""
         self._link.handler = self
         if self._http.they_are_waiting_for_100_continue:
-            self._link.write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+            interim = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+            self._link.write(self._http.send(interim) or b"")
         self.handler = accept(self)
         self.data_received(rest)
 

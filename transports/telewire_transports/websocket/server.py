@@ -53,12 +53,17 @@ def websocket_route(accept: AcceptTransport, limits: Limits) -> Route:
     """What a door does with GET: open a WebSocket."""
 
     def route(
-        link: ByteLink, http: h11.Connection, request: h11.Request, headers: Mapping[str, str], rest: bytes
+        link: ByteLink,
+        http: h11.Connection,
+        request: h11.Request,
+        headers: Mapping[str, str],
+        rest: bytes,
+        peer: str | None,
     ) -> None:
         _check(headers)
         target = request.target.decode("ascii")
         link.write(_response(request, target))
-        found = Request(path=target.partition("?")[0], headers=headers, peer=link.peer, transport="websocket")
+        found = Request(path=target.partition("?")[0], headers=headers, peer=peer, transport="websocket")
         transport = WebSocketTransport(link, found, limits, client=False)
         transport.start(accept, http.trailing_data[0] + rest)
 

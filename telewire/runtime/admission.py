@@ -1,0 +1,89 @@
+"""Admission: who may still come in, counted over all connections of a process before any memory is theirs."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, final
+
+from telewire.core.flow import Pool
+from telewire.limits import ServerLimits
+
+__all__ = ["Admission", "address_of"]
+
+# Whoever has an IPv6 address has all those that differ in its last 64 bits.
+SITE_BITS: Final = 64
+
+
+def address_of(peer: str | None) -> str | None:
+    """By what a peer is counted: its address without port; of IPv6 the site, which is one customer."""
+    if peer is None:
+        return None
+    text = peer
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return peer
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.IPv6Network((address, SITE_BITS), strict=False))
+    return str(address)
+
+
+@final
+class Admission:
+    """The counters behind :class:`~telewire.ServerLimits`; it refuses with a sentence and forgets nobody.
+
+    A *guest* is whoever takes a place: a link whose request is not read yet, and a conversation. Each
+    :meth:`enter` is owed one :meth:`leave`, and a conversation one :meth:`known` when its hello is here.
+    """
+
+    def __init__(self, limits: ServerLimits | None = None) -> None:
+        self.limits = limits or ServerLimits()
+        self.pool = Pool(self.limits.held_bytes)
+        """What the budgets of all sessions are drawn from."""
+        self.conversations = 0
+        self.unknown = 0
+        self.by_address: Counter[str] = Counter()
+        self.make_room: Callable[[], bool] = lambda: False
+        """Gives up a session that nobody is attached to; false where there is none."""
+
+    def refusal(self, address: str | None, *, conversation: bool) -> str | None:
+        """Why one more guest from ``address`` is refused now, or None; nothing changes."""
+        limits = self.limits
+        if conversation and self.conversations >= limits.sessions and not self.make_room():
+            return f"This server holds {self.conversations} sessions and takes no more now; try again later."
+        if self.unknown >= limits.unauthenticated:
+            return f"{self.unknown} connections have not said hello, and no more may wait; try again later."
+        if address is not None and self.by_address[address] >= limits.sessions_per_address:
+            return f"From your address {self.by_address[address]} connections are open; close some first."
+        return None
+
+    def enter(self, address: str | None, *, conversation: bool) -> None:
+        """Take a place, not known yet."""
+        self.unknown += 1
+        if conversation:
+            self.conversations += 1
+        if address is not None:
+            self.by_address[address] += 1
+
+    def known(self) -> None:
+        """Note that a conversation has said hello."""
+        self.unknown -= 1
+
+    def leave(self, address: str | None, *, conversation: bool, known: bool) -> None:
+        """Free the place."""
+        if not known:
+            self.unknown -= 1
+        if conversation:
+            self.conversations -= 1
+        if address is not None:
+            self.by_address[address] -= 1
+            if not self.by_address[address]:
+                del self.by_address[address]
