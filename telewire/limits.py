@@ -7,7 +7,7 @@ Byte counts are bytes, times are seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 __all__ = ["ADVERTISED", "Limits", "ServerLimits"]
@@ -70,6 +70,10 @@ class Limits:
     """Silence, of any byte, after which the peer is taken for dead."""
     cleanup_seconds: float = 5.0
     """How long a cancelled body may clean up before its outcome is unknown."""
+
+    def with_resume_window(self, seconds: float | None) -> Limits:
+        """The same with another ``resume_seconds``; unchanged where ``seconds`` is None."""
+        return self if seconds is None else replace(self, resume_seconds=seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import ssl
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from typing import Any, Final
 
 import anyio
@@ -20,6 +19,7 @@ from telewire.runtime.transport import TransportName
 from telewire_transports.http1 import Http1Client, exchange_route
 from telewire_transports.request_headers import HeaderSource
 from telewire_transports.urls import parse_url
+from telewire_transports.way import Way
 from telewire_transports.web_door import listen_web, make_door
 from telewire_transports.websocket import connect_websocket, websocket_route
 
@@ -67,9 +67,10 @@ def connect(
         assert exchanges is not None
         exchanges.check_headers()
         return Client(None, exchanges=exchanges, limits=limits, timeout=timeout)
-    open_transport = functools.partial(
-        connect_websocket, url, headers=headers, timeout=timeout, ssl_context=ssl_context, limits=limits
+    dial = functools.partial(
+        connect_websocket, headers=headers, timeout=timeout, ssl_context=ssl_context, limits=limits
     )
+    open_transport = Way(url, dial, exchanges)
     return Client(
         open_transport, exchanges=exchanges, limits=limits, timeout=timeout, service=service, resume=True
     )
@@ -115,8 +116,7 @@ async def serve(
     Raises:
         OSError: the address cannot be bound.
     """
-    if resume_window is not None:
-        limits = replace(limits or Limits(), resume_seconds=resume_window)
+    limits = (limits or Limits()).with_resume_window(resume_window)
     admission = Admission(server_limits)
     server = Server(current_backend(), service, limits, admission)
     door = make_door(host, path, limits, origins, hosts, trusted_proxies, admission)

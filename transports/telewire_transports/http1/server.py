@@ -17,10 +17,10 @@ from telewire_transports.sockets import ByteLink
 from telewire_transports.text import printable
 from telewire_transports.web_door import Door, Refusal, Route, WebListener, listen_web, make_door
 
-__all__ = ["ServerExchange", "exchange_route", "serve_http1"]
+__all__ = ["RESPONSE_HEADERS", "ServerExchange", "check_exchange", "exchange_route", "serve_http1"]
 
 # TW-SES-090: nobody on the way keeps it, changes it or holds it back.
-_HEADERS: Final[Headers] = [
+RESPONSE_HEADERS: Final[Headers] = [
     (b"Content-Type", CONTENT_TYPE),
     (b"Cache-Control", b"no-store, no-transform"),
     (b"X-Accel-Buffering", b"no"),
@@ -64,7 +64,7 @@ def exchange_route(accept: AcceptExchange, door: Door) -> Route:
         rest: bytes,
         peer: str | None,
     ) -> None:
-        _check(headers)
+        check_exchange(headers)
         target = request.target.decode("ascii")
         found = Request(path=target.partition("?")[0], headers=headers, peer=peer, transport="http")
         ServerExchange(link, http, found, door).start(accept, rest)
@@ -72,7 +72,12 @@ def exchange_route(accept: AcceptExchange, door: Door) -> Route:
     return route
 
 
-def _check(headers: Mapping[str, str]) -> None:
+def check_exchange(headers: Mapping[str, str]) -> None:
+    """See that a POST is an exchange.
+
+    Raises:
+        Refusal: it is not.
+    """
     content_type = headers.get("content-type", "")
     if content_type.lower() != CONTENT_TYPE.decode():
         raise Refusal(
@@ -90,7 +95,7 @@ def _check(headers: Mapping[str, str]) -> None:
 def _head(framing: Headers) -> h11.Response:
     # h11 says itself that it sends chunks, and knows who cannot read them.
     chosen = [pair for pair in framing if pair[0] != b"transfer-encoding"]
-    return h11.Response(status_code=200, headers=[*_HEADERS, *chosen], reason=b"OK")
+    return h11.Response(status_code=200, headers=[*RESPONSE_HEADERS, *chosen], reason=b"OK")
 
 
 @final

@@ -24,13 +24,21 @@ from telewire_transports.urls import ParsedUrl, parse_url
 from telewire_transports.websocket.frames import SUBPROTOCOL, WebSocketFrames
 from telewire_transports.websocket.transport import WebSocketTransport
 
-__all__ = ["connect_websocket"]
+__all__ = ["HandshakeRefused", "connect_websocket"]
 
 _HEAD_BYTES: Final = 16 * 1024
 _BODY_BYTES: Final = 1024
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 _OURS: Final = frozenset({"host", "upgrade", "connection", "content-length", "transfer-encoding"})
 _PROTOCOL_ERROR: Final = 1002
+
+
+class HandshakeRefused(NetworkError):
+    """The server answered with an HTTP status instead of a WebSocket."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 async def connect_websocket(
@@ -194,9 +202,10 @@ class _ClientHandshake:
     def _refused(self) -> None:
         said = printable(self._body)
         self._fail(
-            NetworkError(
+            HandshakeRefused(
                 f"{self._where} refused the WebSocket handshake with status {self._status}"
-                + (f": {said}" if said else ".")
+                + (f": {said}" if said else "."),
+                self._status,
             )
         )
 

@@ -1,0 +1,157 @@
+"""TelewireASGI under real ASGI servers, in processes of their own, mounted beside ordinary routes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from telewire import ByteStream, CallCancelled, NetworkError, TransportUnsuitable, with_options
+from telewire_transports import connect
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = Path(__file__).with_name("asgi_server.py")
+SERVERS = [
+    ("uvicorn", "starlette"),
+    ("uvicorn", "fastapi"),
+    ("hypercorn", "alone"),
+    ("hypercorn-trio", "starlette"),
+]
+
+
+class Running:
+    """One server process."""
+
+    def __init__(self, server: str, kind: str) -> None:
+        paths = os.pathsep.join(str(ROOT / folder) for folder in (".", "transports", "spec"))
+        self.process = subprocess.Popen(
+            [sys.executable, str(PROGRAM), server, kind],
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+        assert self.process.stdout is not None
+        self.out = self.process.stdout
+        self.port = int(self.out.readline())
+        self.url = f"http://127.0.0.1:{self.port}/telewire"
+
+    def stop(self) -> str:
+        """End it as an operator would; returns what it printed."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        rest = self.out.read()
+        self.process.wait(20)
+        return rest
+
+
+@pytest.fixture(scope="module", params=SERVERS, ids=lambda pair: " ".join(pair))
+def running(request: pytest.FixtureRequest) -> Iterator[Running]:
+    found = Running(*request.param)
+    yield found
+    found.stop()
+    found.out.close()
+
+
+@pytest.mark.parametrize("transport", ["websocket", "http"])
+async def test_streams(running: Running, transport: Any, anyio_backend: str) -> None:
+    async with connect(running.url + "/" * (transport == "http"), transport=transport) as remote:
+        assert [number async for number in remote.countdown(3)] == [3, 2, 1, 0]
+        sizes = [len(item) async for item in remote.many(2000)]
+        assert sizes == [1000] * 2000
+
+
+@pytest.mark.parametrize("transport", ["websocket", "http"])
+async def test_leaving_stops_the_other_side(running: Running, transport: Any, anyio_backend: str) -> None:
+    async with connect(running.url + "/" * (transport == "http"), transport=transport) as remote:
+        items = await remote.forever()
+        said = await anext(items)
+        assert said.startswith(f"{transport} dict 127.0.0.1:")
+        await items.aclose()
+        line = await anyio.to_thread.run_sync(running.out.readline)
+        assert line.startswith("closed ")
+        call = remote.forever()
+        await call
+        call.cancel()
+        with pytest.raises(CallCancelled):
+            async for _ in call:
+                pass
+        line = await anyio.to_thread.run_sync(running.out.readline)
+        assert line.startswith("closed ")
+
+
+async def test_bytes_both_ways_and_callbacks(running: Running, anyio_backend: str) -> None:
+    blocks = [b"block %d " % number * 1000 for number in range(50)]
+    shouted = b"".join(blocks).upper()
+    async with connect(running.url) as remote:
+        assert await (await remote.shout(ByteStream(iter(blocks)))).read() == shouted
+        ticks: list[int] = []
+        assert await remote.call_back(ticks.append) == 5
+        assert ticks == [0, 1, 2, 3, 4]
+        over_http = with_options(remote.shout, transport="http")
+        assert await (await over_http(ByteStream(iter(blocks)))).read() == shouted
+        with pytest.raises(TransportUnsuitable):
+            await with_options(remote.call_back, transport="http")(print)
+
+
+async def test_ordinary_routes_beside_it(running: Running, anyio_backend: str) -> None:
+    def get(path: str, **headers: str) -> int:
+        request = urllib.request.Request(f"http://127.0.0.1:{running.port}{path}", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                return int(response.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    def post(**headers: str) -> int:
+        request = urllib.request.Request(running.url + "/", data=b"x", headers=headers, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                return int(response.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    assert await anyio.to_thread.run_sync(get, "/telewire/") == 405
+    plain = {"Content-Type": "text/plain"}
+    ours = {"Content-Type": "application/telewire"}
+    assert await anyio.to_thread.run_sync(lambda: post(**plain)) == 415
+    assert await anyio.to_thread.run_sync(lambda: post(**ours, Origin="https://evil.example")) == 403
+    assert await anyio.to_thread.run_sync(lambda: post(**ours, Host="evil.example")) == 403
+    assert await anyio.to_thread.run_sync(lambda: post(**ours)) == 400
+
+
+@pytest.mark.parametrize(("server", "kind"), [("uvicorn", "fastapi"), ("hypercorn", "alone")])
+async def test_a_server_that_stops_ends_what_runs(server: str, kind: str, anyio_backend: str) -> None:
+    found = Running(server, kind)
+    try:
+        async with connect(found.url) as remote:
+            items = await remote.forever()
+            await anext(items)
+            stopped = anyio.Event()
+            rest: list[str] = []
+
+            async def stop() -> None:
+                rest.append(await anyio.to_thread.run_sync(found.stop))
+                stopped.set()
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(stop)
+                with anyio.fail_after(30):
+                    await stopped.wait()
+                group.cancel_scope.cancel()
+        assert "closed" in rest[0]
+    except NetworkError:
+        pass
+    finally:
+        found.stop()
+        found.out.close()

@@ -1,0 +1,100 @@
+"""AsgiExchange: one POST that an ASGI server has received, and its streamed response (TW-SES-060)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+from telewire.errors import NetworkError
+from telewire.limits import Limits
+from telewire.runtime.backend import Signal
+from telewire.runtime.transport import Request
+from telewire.wire.reader import write_batch
+from telewire_transports.asgi.carrier import Carrier, Receive, Send
+from telewire_transports.http1.body import BodyReader
+from telewire_transports.http1.server import RESPONSE_HEADERS
+
+__all__ = ["AsgiExchange"]
+
+
+@final
+class AsgiExchange(Carrier):
+    """An ``ExchangeTransport`` over the messages ``http.request`` and ``http.response.body``."""
+
+    def __init__(self, request: Request, receive: Receive, send: Send, limits: Limits) -> None:
+        super().__init__(request, receive, send)
+        self._reader = BodyReader(limits)
+        self._paused: Signal | None = None
+        self._begun = False
+        self._ended = False
+
+    # --- ExchangeTransport -----------------------------------------------------------------------
+
+    def send_last(self, batches: Sequence[bytes]) -> None:
+        """As :meth:`send`, and end the response behind them."""
+        self.send(batches)
+        self.close()
+
+    def pause(self) -> None:
+        """Read nothing more of the request."""
+        if self._paused is None:
+            self._paused = self._backend.signal()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._paused is not None:
+            self._paused.set()
+            self._paused = None
+
+    # --- the application's side ------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        complete = False
+        while True:
+            if self._paused is not None:
+                await self._paused.wait()
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                if not self._ended:
+                    self._error = NetworkError("The client closed the connection before the response ended.")
+                return
+            if complete:
+                continue
+            batches, error = self._reader.cut(message.get("body", b""))
+            for batch in batches:
+                if not self._over:
+                    self.handler.batch_received(batch)
+            if not batches:
+                self.handler.bytes_received()
+            complete = not message.get("more_body", False)
+            if complete and error is None:
+                error = self._reader.end()
+            if error is not None:
+                self._error = error
+                await self._refuse(str(error))
+                return
+            if complete:
+                self.handler.input_ended()
+
+    async def _put(self, batches: list[bytes]) -> None:
+        await self._begin()
+        body = b"".join(map(write_batch, batches))
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def _finish(self) -> None:
+        await self._begin()
+        self._ended = True
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _refuse(self, sentence: str) -> None:
+        """Say what is wrong with the request, where nothing was said yet."""
+        if not self._begun:
+            self._begun = True
+            head = [(b"content-type", b"text/plain; charset=utf-8")]
+            await self._send({"type": "http.response.start", "status": 400, "headers": head})
+            await self._send({"type": "http.response.body", "body": sentence.encode() + b"\n"})
+
+    async def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": RESPONSE_HEADERS})
