@@ -261,6 +261,7 @@ class PromiseState(StreamEnd):
 
     async def wait(self, handle: object) -> object:
         """What it is settled with; ``handle`` is only kept alive."""
+        self.driver.backend.check_thread("A promise")
         if not self.settled:
             if self.signal is None:
                 self.signal = self.driver.backend.signal()
