@@ -93,7 +93,8 @@ def test_demo_of_one_example_over_one_transport(run_python: Run) -> None:
 def test_demo_of_what_http_does_not_carry(run_python: Run) -> None:
     done = run_python("-m", "telewire", "demo", "mixed", "--transport", "http")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "mixed" not in done.stdout
+    assert "one of each" not in done.stdout
+    assert re.search("│ mixed .* │ HTTP .* │ needs WebSocket │", done.stdout)
 
 
 @pytest.mark.parametrize(

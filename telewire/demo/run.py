@@ -53,20 +53,18 @@ async def run(
     Returns:
         Whether in each of them that can run here what arrived is what the server recorded as sent.
     """
-    shows = [
-        (demonstration, transport)
-        for demonstration in demonstrations
-        for transport in transports
-        if demonstration.http or transport != "http"
-    ]
+    shows = [(demonstration, transport) for demonstration in demonstrations for transport in transports]
     results = Table("demonstration", "over", "arrived", "recorded", "verdict")
     good = True
     async with AsyncExitStack() as stack:
         # Each server starts while the demonstration before it runs: starting takes as long as some of them.
-        coming = await _open_server(stack, place, shows[0][0].name) if shows else None
+        coming = await _open_server(stack, place, *shows[0]) if shows else None
         for number, (demonstration, transport) in enumerate(shows, 1):
             process = coming
-            coming = await _open_server(stack, place, shows[number][0].name) if number < len(shows) else None
+            coming = await _open_server(stack, place, *shows[number]) if number < len(shows) else None
+            if transport == "http" and not demonstration.http:
+                results.add_row(demonstration.name, TITLES[transport], "", "", "[dim]needs WebSocket")
+                continue
             good &= await _show(console, results, demonstration, transport, place, interval, process)
             if process is not None:
                 await process.aclose()
@@ -75,15 +73,19 @@ async def run(
     return good
 
 
-async def _open_server(stack: AsyncExitStack, place: Path, name: str) -> anyio.abc.Process | None:
-    """Start the server of an example; None where it says that it cannot run here."""
+async def _open_server(
+    stack: AsyncExitStack, place: Path, demonstration: Demonstration, transport: TransportName
+) -> anyio.abc.Process | None:
+    """Start the server of an example; None where it cannot run here, or not over that transport."""
+    if transport == "http" and not demonstration.http:
+        return None
     try:
-        example = load(place, name)
+        example = load(place, demonstration.name)
     except Exception:  # the same happens again where it is shown, and is told there
         example = None
     if getattr(example, "missing", None) is not None:
         return None
-    command = [sys.executable, "-m", "telewire.demo.server", str(place), name]
+    command = [sys.executable, "-m", "telewire.demo.server", str(place), demonstration.name]
     return await stack.enter_async_context(
         await anyio.open_process(command, stdin=PIPE, stdout=PIPE, stderr=None)
     )
