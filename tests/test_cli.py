@@ -155,7 +155,7 @@ def test_demo_fails_where_the_server_does_not_start(run_python: Run, tmp_path: P
     done = run_python("-m", "telewire", "demo", "countdown", "--examples", examples)
     assert done.returncode == 1
     assert "closed today" in done.stderr
-    assert "countdown over WebSocket FAILED: NetworkError: The server process ended" in done.stdout
+    assert "countdown over WebSocket FAILED: NetworkError: The server process has ended" in done.stdout
 
 
 @pytest.mark.parametrize(
