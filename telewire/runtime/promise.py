@@ -169,7 +169,8 @@ class Settler(StreamEnd):
     def _resolve(self, value: object) -> None:
         driver = self._owner.driver
         if self._stream.retired:
-            discard(value, driver)
+            if self._local is None:
+                discard(value, driver)
             return
         payload, sources = encode(value, self._place, driver)
         try:
