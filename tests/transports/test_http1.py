@@ -61,7 +61,9 @@ async def serving(limits: Limits = LIMITS, **options: object) -> AsyncIterator[S
     server = Server()
     server.listener = await serve_http1(server.accept, port=0, limits=limits, **options)  # type: ignore[arg-type]
     try:
-        yield server
+        # Who waits for ever tells nobody what is wrong.
+        with anyio.fail_after(20):
+            yield server
     finally:
         await server.listener.aclose()
         for recorder in server.recorders:

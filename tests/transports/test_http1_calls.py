@@ -51,7 +51,9 @@ async def serving(service: Service) -> AsyncIterator[str]:
     async with anyio.create_task_group() as group:
         group.start_soon(run)
         await started.wait()
-        yield f"http://127.0.0.1:{ports[0]}/telewire"
+        # Who waits for ever tells nobody what is wrong.
+        with anyio.fail_after(20):
+            yield f"http://127.0.0.1:{ports[0]}/telewire"
         group.cancel_scope.cancel()
 
 

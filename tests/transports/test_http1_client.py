@@ -71,7 +71,9 @@ async def standing(server: Foreign) -> AsyncIterator[Foreign]:
     server.port = listener.extra(anyio.abc.SocketAttribute.local_port)
     async with listener, anyio.create_task_group() as group:
         group.start_soon(listener.serve, server.handle)
-        yield server
+        # Who waits for ever tells nobody what is wrong.
+        with anyio.fail_after(20):
+            yield server
         group.cancel_scope.cancel()
 
 
