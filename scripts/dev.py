@@ -223,6 +223,7 @@ def check(arguments: Sequence[str]) -> int:
         *sorted((ROOT / "scripts").glob("*.py")),
         *sorted((ROOT / "benchmarks").rglob("*.py")),
         *sorted((ROOT / "spec" / "second").glob("*.py")),
+        *sorted((ROOT / "fuzz").glob("*.py")),
         ROOT / "tests/mutants/run.py",
         *sorted((ROOT / "examples").glob("*.py")),
     ]
