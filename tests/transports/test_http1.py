@@ -145,6 +145,7 @@ async def ask(server: Server, request: bytes) -> bytes:
         ((b"Content-Length: 2", b"Content-Length: x"), 400, "HTTP"),
         ((b"Content-Length: 2", b"Content-Length: 2\r\nContent-Length: 3"), 400, "HTTP"),
         ((b"Content-Length: 2", b"Transfer-Encoding: gzip"), 501, "HTTP"),
+        ((b"Content-Length: 2", b"Content-Length: 2\r\nTransfer-Encoding: chunked"), 400, "not both"),
         ((b"HTTP/1.1", b"HTTP/1.x"), 400, "HTTP"),
         ((b"Host: ", b"Ghost: "), 400, "HTTP"),
         ((b"POST", b"\x16\x03\x01"), 400, "HTTP"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -19,6 +20,7 @@ from telewire import (
     Client,
     Connection,
     DeadlineExceeded,
+    Limits,
     LocalProtocolError,
     NetworkError,
     RemoteError,
@@ -36,7 +38,7 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def serving(service: Service) -> AsyncIterator[str]:
+async def serving(service: Service, **options: object) -> AsyncIterator[str]:
     """Serve until the block ends; gives the URL."""
     ports: list[int] = []
     started = anyio.Event()
@@ -46,14 +48,14 @@ async def serving(service: Service) -> AsyncIterator[str]:
         started.set()
 
     async def run() -> None:
-        await serve(service, port=0, on_started=on_started)
+        await serve(service, host="localhost", port=0, on_started=on_started, **options)  # type: ignore[arg-type]
 
     async with anyio.create_task_group() as group:
         group.start_soon(run)
         await started.wait()
         # Who waits for ever tells nobody what is wrong.
         with anyio.fail_after(20):
-            yield f"http://127.0.0.1:{ports[0]}/telewire"
+            yield f"http://localhost:{ports[0]}/telewire"
         group.cancel_scope.cancel()
 
 
@@ -350,6 +352,42 @@ async def test_a_plain_function_calls_from_its_thread() -> None:
         await client.remote.relay(7)
         await until(lambda: called)
     assert called == [7]
+
+
+async def test_over_tls(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    serving_context, trusting = tls
+    life = Life()
+
+    @life.service.function
+    async def echo(data: ByteStream) -> ByteStream:
+        return ByteStream(data)
+
+    async with serving(life.service, ssl_context=serving_context) as url:
+        client = connect(url.replace("http", "https"), transport="http", ssl_context=trusting)
+        async with client:
+            data = bytes(range(256)) * 10_000
+            back = await client.remote.echo(ByteStream(data))
+            assert await back.read() == data
+            async for number in client.remote.ticks():
+                if number == 1000:
+                    break
+            await until(lambda: life.cleaned)
+            assert await (await client.remote.echo(ByteStream(b"again"))).read() == b"again"
+
+
+async def test_a_server_with_small_limits_is_obeyed_once_they_are_known() -> None:
+    service = Service()
+
+    @service.function
+    async def length(data: bytes) -> int:
+        return len(data)
+
+    limits = Limits(fragment_bytes=1024, batch_bytes=2048)
+    async with serving(service, limits=limits) as url, connect(url, transport="http") as remote:
+        with pytest.raises(NetworkError, match="at most 2048"):
+            await remote.length(bytes(30_000))
+        assert await remote.length(bytes(100)) == 100
+        assert await remote.length(bytes(30_000)) == 30_000
 
 
 # --- what it does not ----------------------------------------------------------------------------
