@@ -116,6 +116,7 @@ HTML = b"<html><title>Welcome</title></html>"
             NetworkError,
             r"with status 403: not\\x1b\[31m you$",
         ),
+        (response("404 Not Found", b""), NetworkError, "404. Check the path"),
         (response("401 Unauthorized", b""), NetworkError, "status 401"),
         (
             response("302 Found", b"", "Location: /login"),
