@@ -1,4 +1,4 @@
-"""The project's commands: ``python scripts/dev.py demo|test|check|bench|mutants|fuzz|second|clean``.
+"""The project's commands: ``python scripts/dev.py demo|test|check|bench|mutants|fuzz|flood|second|clean``.
 
 Needs Python 3.11 or newer and nothing else: each command makes ``.venv`` beside the checkout,
 installs into it what the command needs, when ``pyproject.toml`` has changed, and runs. What it does
@@ -223,6 +223,7 @@ def check(arguments: Sequence[str]) -> int:
         *sorted((ROOT / "scripts").glob("*.py")),
         *sorted((ROOT / "benchmarks").rglob("*.py")),
         *sorted((ROOT / "spec" / "second").glob("*.py")),
+        *sorted((ROOT / "fuzz").glob("*.py")),
         ROOT / "tests/mutants/run.py",
         *sorted((ROOT / "examples").glob("*.py")),
     ]
@@ -379,6 +380,10 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Sequence[str]], int]]]] = {
     "fuzz": (
         "feed the machine what nobody would send: fuzz [TARGET] [--seconds N]",
         lambda arguments: run_script("test", "fuzz/run.py", arguments),
+    ),
+    "flood": (
+        "garbage from 50 connections, and how a client beside them is served: flood [--seconds N]",
+        lambda arguments: run_script("test", "tests/security/flood.py", arguments),
     ),
     "second": ("hold the codec against the second decoder of the specification: second [--count N]", second),
     "clean": ("remove the environments and all that was built", clean),

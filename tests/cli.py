@@ -6,11 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+SECONDS = 180.0
+"""More than all tests of one server take."""
 
 SERVED = '''
 """A module of functions that say what was asked of them."""
@@ -94,6 +97,17 @@ async def ticks() -> AsyncIterator[int]:
     while True:
         yield number
         number += 1
+
+
+@service.function
+async def pages() -> AsyncIterator[str]:
+    """More than a pipe holds, but no more than a client that has read something lets us send."""
+    get_context().on_close(lambda reason: print(f"pages are over: {reason!r}", flush=True))
+    for _ in range(90):
+        yield "x" * 10_000
+    print("the pipe is full", flush=True)
+    while True:
+        yield "x" * 10_000
 
 
 @service.function
@@ -213,7 +227,11 @@ def serving(
     """Run ``telewire serve`` on a free port, with the module in ``folder``."""
     (folder / "served.py").write_text(source, encoding="utf-8")
     with start(["serve", service, "--port", "0", *options], cwd=folder) as process:
+        # Who waits for a line that never comes is told so by the end of the process.
+        watchdog = threading.Timer(SECONDS, process.kill)
+        watchdog.start()
         try:
             yield Serving(process)
         finally:
+            watchdog.cancel()
             process.kill()

@@ -93,7 +93,8 @@ def test_demo_of_one_example_over_one_transport(run_python: Run) -> None:
 def test_demo_of_what_http_does_not_carry(run_python: Run) -> None:
     done = run_python("-m", "telewire", "demo", "mixed", "--transport", "http")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "mixed" not in done.stdout
+    assert "one of each" not in done.stdout
+    assert re.search("│ mixed .* │ HTTP .* │ needs WebSocket │", done.stdout)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_demo_fails_where_the_server_does_not_start(run_python: Run, tmp_path: P
     done = run_python("-m", "telewire", "demo", "countdown", "--examples", examples)
     assert done.returncode == 1
     assert "closed today" in done.stderr
-    assert "countdown over WebSocket FAILED: NetworkError: The server process ended" in done.stdout
+    assert "countdown over WebSocket FAILED: NetworkError: The server process has ended" in done.stdout
 
 
 @pytest.mark.parametrize(

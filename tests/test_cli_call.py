@@ -338,6 +338,16 @@ def test_ctrl_c_cancels_a_stream_too(tmp_path: Path) -> None:
         assert running.line().startswith("ticks are over: CallCancelled(")
 
 
+def test_a_reader_that_takes_nothing_does_not_stop_the_conversation(tmp_path: Path) -> None:
+    with serving(tmp_path) as running, start(["call", running.url, "pages"]) as process:
+        assert running.line() == "the pipe is full"
+        process.send_signal(signal.SIGINT)
+        # Nothing has been read of the pipe, and yet the server hears of it.
+        assert running.line().startswith("pages are over: CallCancelled(")
+        process.communicate(timeout=60)
+        assert process.returncode == 130
+
+
 def test_over_plain_http(call: Call, server: Serving, run_python: Run) -> None:
     over = ("--transport", "http")
     assert call("on_countdown", "2", *over).stdout == "2\n1\n0\n"

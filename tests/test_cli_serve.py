@@ -97,7 +97,11 @@ def test_a_bug_is_logged_with_its_traceback(tmp_path: Path, run_python: Run) -> 
             ("served:nothing",),
             "'nothing' in the module 'served' does not exist; its services are: service, silent.",
         ),
-        (("served:service", "--path", "x"), "--path x does not begin with a slash; write /x."),
+        (("served:service", "--path", "x"), "path='x' does not begin with a slash; write '/x'."),
+        (
+            ("served:service", "--trusted-proxy", "nobody"),
+            "trusted_proxies has 'nobody', which is no address",
+        ),
         (("served:service", "--ssl-keyfile", str(CERTIFICATE)), "--ssl-keyfile needs --ssl-certfile."),
         (("served:service", "--ssl-certfile", "served.py"), "The certificate served.py cannot be used: "),
     ],

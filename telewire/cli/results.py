@@ -13,6 +13,7 @@ import anyio.abc
 import click
 
 from telewire.cli.outcomes import Status, sentence_of, status_of
+from telewire.cli.output import Output
 from telewire.cli.saving import Bars, Saver
 from telewire.cli.texts import Placeholder, json_text, python_text
 from telewire.errors import TelewireError
@@ -61,6 +62,7 @@ class Results:
 
     def __init__(self, json: bool, output: str | None, bars: Bars) -> None:
         self._json = json
+        self._output = Output()
         self._saver = Saver(output, bars, self.tell)
         self.status = Status.GOOD
         self.unwanted = False
@@ -70,7 +72,7 @@ class Results:
     async def show(self, result: Any) -> None:
         """Show it all; returns when the last stream in it has ended."""
         async with anyio.create_task_group() as group:
-            self._show(group, result, ())
+            await self._show(group, result, ())
 
     def tell(self, sentence: str) -> None:
         """Say something on standard error."""
@@ -84,14 +86,16 @@ class Results:
             self.status = status_of(error)
 
     # Any: values of every type are shown.
-    def _show(self, group: anyio.abc.TaskGroup, value: Any, path: Path, number: int | None = None) -> None:
+    async def _show(
+        self, group: anyio.abc.TaskGroup, value: Any, path: Path, number: int | None = None
+    ) -> None:
         """Print ``value`` and start to follow what is in it; ``number`` is that of an item of several."""
         later: list[tuple[Path, object]] = []
         plain = self._plain(value, path if number is None else (*path, number), later)
         # What is nothing but one handle is its own announcement, except a function.
         handle_only = bool(later) and later[0][1] is value
         if not handle_only:
-            self._print(group, plain, path, number is not None)
+            await self._print(group, plain, path, number is not None)
         for where, handle in later:
             group.start_soon(self._follow, group, where, handle, handle_only and number is None and not path)
 
@@ -115,27 +119,27 @@ class Results:
         return value
 
     # Any: the same.
-    def _print(self, group: anyio.abc.TaskGroup, plain: Any, path: Path, item: bool) -> None:
+    async def _print(self, group: anyio.abc.TaskGroup, plain: Any, path: Path, item: bool) -> None:
         if self._json:
             text = json_text({"at": list(path), "value": plain} if path else plain)
         else:
             wide = None if item or path else shutil.get_terminal_size((100, 24)).columns
             text = (f"{label(path)}: " if path else "") + python_text(plain, wide)
         try:
-            click.echo(text)
+            await self._output.line(text)
         except BrokenPipeError:
             self._leave(group)
 
     async def _follow(self, group: anyio.abc.TaskGroup, path: Path, handle: object, alone: bool) -> None:
         try:
             if isinstance(handle, RemotePromise):
-                self._show(group, await handle, path)
+                await self._show(group, await handle, path)
             elif isinstance(handle, ByteStream):
                 await self._saver.save(handle, alone=alone)
             elif isinstance(handle, RemoteIterator | Channel):
                 number = 0
                 async for item in handle:
-                    self._show(group, item, path, number)
+                    await self._show(group, item, path, number)
                     number += 1
                 if isinstance(handle, RemoteIterator) and handle.value is not None:
                     self._show_returned(group, handle.value, path)

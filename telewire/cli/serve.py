@@ -83,6 +83,12 @@ Example:
 @click.option(
     "--origin", multiple=True, help="A web origin whose pages may connect, besides the server's own."
 )
+@click.option(
+    "--trusted-proxy",
+    multiple=True,
+    metavar="ADDRESS",
+    help="An address or network of proxies that are believed about who is behind them.",
+)
 @click.option("--allow-host", multiple=True, help="A name by which clients may address it, besides --host.")
 def serve(
     target: str,
@@ -92,6 +98,7 @@ def serve(
     ssl_certfile: str | None,
     ssl_keyfile: str | None,
     origin: tuple[str, ...],
+    trusted_proxy: tuple[str, ...],
     allow_host: tuple[str, ...],
 ) -> None:
     """Serve the Service named SERVICE in the module MODULE.
@@ -102,8 +109,6 @@ def serve(
     """
     if ssl_keyfile is not None and ssl_certfile is None:
         raise click.UsageError("--ssl-keyfile needs --ssl-certfile.")
-    if not path.startswith("/"):
-        raise click.UsageError(f"--path {path} does not begin with a slash; write /{path}.")
     service = load_service(target)
     context = None if ssl_certfile is None else tls_context(ssl_certfile, ssl_keyfile)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -122,6 +127,7 @@ def serve(
         ssl_context=context,
         origins=origin,
         hosts=allow_host,
+        trusted_proxies=trusted_proxy,
         on_started=started,
     )
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -129,6 +135,9 @@ def serve(
         signal.signal(number, end_at_once)
     try:
         anyio.run(serving)
+    except ValueError as error:
+        # A path or an address: the message is telewire's own and says what would do.
+        raise click.UsageError(str(error)) from None
     except OSError as error:
         click.echo(f"Error: {host} port {port} cannot be served: {error}", err=True)
         sys.exit(Status.REMOTE)

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import json
-import sys
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from pathlib import Path
-from subprocess import PIPE
 from typing import Any, Final
 
 import anyio
-import anyio.abc
-from anyio.streams.buffered import BufferedByteReceiveStream
 from rich.console import Console
 from rich.table import Table
 
+from telewire.demo.stage import Stage
 from telewire.demo.table import Demonstration, Example, Record, judge, load
-from telewire.errors import NetworkError
 from telewire.runtime.transport import TransportName
 from telewire_transports import connect
 
@@ -26,7 +20,6 @@ __all__ = ["TITLES", "run"]
 
 SECONDS: Final = 30.0
 """A demonstration that takes longer has failed."""
-LINE_BYTES: Final = 1024
 PACE_AGAIN: Final = 0.3
 """What has been seen over WebSocket is shown over HTTP at so much of the interval."""
 
@@ -53,40 +46,18 @@ async def run(
     Returns:
         Whether in each of them that can run here what arrived is what the server recorded as sent.
     """
-    shows = [
-        (demonstration, transport)
-        for demonstration in demonstrations
-        for transport in transports
-        if demonstration.http or transport != "http"
-    ]
+    shows = [(demonstration, transport) for demonstration in demonstrations for transport in transports]
     results = Table("demonstration", "over", "arrived", "recorded", "verdict")
     good = True
-    async with AsyncExitStack() as stack:
-        # Each server starts while the demonstration before it runs: starting takes as long as some of them.
-        coming = await _open_server(stack, place, shows[0][0].name) if shows else None
-        for number, (demonstration, transport) in enumerate(shows, 1):
-            process = coming
-            coming = await _open_server(stack, place, shows[number][0].name) if number < len(shows) else None
-            good &= await _show(console, results, demonstration, transport, place, interval, process)
-            if process is not None:
-                await process.aclose()
+    async with Stage(place) as stage:
+        for demonstration, transport in shows:
+            if transport == "http" and not demonstration.http:
+                results.add_row(demonstration.name, TITLES[transport], "", "", "[dim]needs WebSocket")
+            else:
+                good &= await _show(console, results, demonstration, transport, place, interval, stage)
     console.print(results)
     console.print("What arrived is what the other side recorded as sent." if good else "The demo FAILED.")
     return good
-
-
-async def _open_server(stack: AsyncExitStack, place: Path, name: str) -> anyio.abc.Process | None:
-    """Start the server of an example; None where it says that it cannot run here."""
-    try:
-        example = load(place, name)
-    except Exception:  # the same happens again where it is shown, and is told there
-        example = None
-    if getattr(example, "missing", None) is not None:
-        return None
-    command = [sys.executable, "-m", "telewire.demo.server", str(place), name]
-    return await stack.enter_async_context(
-        await anyio.open_process(command, stdin=PIPE, stdout=PIPE, stderr=None)
-    )
 
 
 async def _show(
@@ -96,7 +67,7 @@ async def _show(
     transport: TransportName,
     place: Path,
     interval: float | None,
-    process: anyio.abc.Process | None,
+    stage: Stage,
 ) -> bool:
     """Show one; adds a row to the results, and returns whether all went well."""
     name, over = demonstration.name, TITLES[transport]
@@ -107,17 +78,18 @@ async def _show(
     record = Record((), ())
     try:
         example = load(place, name)
-        if process is None:
-            missing = getattr(example, "missing", "it cannot run here")
+        missing = getattr(example, "missing", None)
+        if missing is not None:
             console.print(f"Skipped: {missing}.\n", style="yellow", markup=False)
             results.add_row(name, over, "", "", "[yellow]skipped")
             return True
         pace = _pace(example, interval, transport)
         with anyio.fail_after(SECONDS):
-            arrived, record = await perform(console, demonstration, example, transport, pace, process)
+            arrived, record = await perform(console, demonstration, example, transport, pace, stage)
         problem = judge(demonstration, arrived, record, transport)
     except Exception as error:  # whatever an example does, the others are shown
         problem = f"{type(error).__name__}: {error}"
+        await stage.give_up()
     console.print()
     whole = len(arrived) == len(record.sent)
     verdict = "[red]FAILED" if problem else "[green]equal" if whole else "[green]equal up to the break"
@@ -144,7 +116,7 @@ async def perform(
     example: Example,
     transport: TransportName,
     pace: dict[str, float],
-    process: anyio.abc.Process,
+    stage: Stage,
 ) -> tuple[list[Any], Record]:
     """Run one example against a server's process; returns what arrived, and what the server recorded."""
 
@@ -152,19 +124,8 @@ async def perform(
     def show(value: Any) -> None:
         console.print(value, end=demonstration.end, markup=False, highlight=False, soft_wrap=True)
 
-    assert process.stdin is not None
-    assert process.stdout is not None
-    output = BufferedByteReceiveStream(process.stdout)
-    try:
-        first = await output.receive_until(b"\n", LINE_BYTES)
-    except anyio.IncompleteRead:
-        raise NetworkError("The server process ended before it served; its words stand above.") from None
-    url = f"http://127.0.0.1:{json.loads(first)['port']}/telewire"
+    url = f"http://127.0.0.1:{await stage.begin(demonstration.name)}/telewire"
     headers = getattr(example, "headers", None)
     async with connect(url, headers=headers, transport=transport) as remote:
         arrived = await example.client(remote, show, **pace)
-    await process.stdin.aclose()
-    rest = b"".join([chunk async for chunk in output])
-    await process.wait()
-    facts = json.loads(rest)
-    return arrived, Record(tuple(facts["sent"]), tuple(facts["ended"]))
+    return arrived, await stage.end()

@@ -1,13 +1,15 @@
-"""One example served in a process of its own: ``python -m telewire.demo.server FOLDER NAME``.
+"""The examples served in a process of their own: ``python -m telewire.demo.server FOLDER``.
 
-It prints its port, serves until its standard input ends, and then prints what it recorded. So the
-client learns what was sent by another way than the one that is demonstrated.
+A line with a name on its standard input begins an example: the port is printed. The next line ends it:
+what it recorded is printed. So the client learns what was sent by another way than the one that is
+demonstrated. One process serves them all, since starting it takes longer than some of them.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -18,30 +20,40 @@ from telewire_transports import serve
 
 __all__ = ["main"]
 
+answers = sys.stdout
+next_line = partial(anyio.to_thread.run_sync, sys.stdin.buffer.readline)
+
 
 def say(**facts: object) -> None:
     """Print one line for the process that started this one."""
-    sys.stdout.write(json.dumps(facts) + "\n")
-    sys.stdout.flush()
+    answers.write(json.dumps(facts) + "\n")
+    answers.flush()
 
 
-async def run(example: Example) -> None:
-    """Serve until standard input ends."""
+async def run(place: Path) -> None:
+    """Serve one example after the other until standard input ends."""
+    while name := (await next_line()).decode().strip():
+        example = load(place, name)
+        await serve_until_told(example)
+        say(sent=[repr(item) for item in example.sent], ended=getattr(example, "ended", []))
+
+
+async def serve_until_told(example: Example) -> None:
+    """Serve until the next line comes, or none any more."""
     async with anyio.create_task_group() as group:
 
-        async def until_input_ends() -> None:
-            await anyio.to_thread.run_sync(sys.stdin.buffer.read)
+        async def until_told() -> None:
+            await next_line()
             group.cancel_scope.cancel()
 
-        group.start_soon(until_input_ends)
+        group.start_soon(until_told)
         await serve(example.service, port=0, on_started=lambda port: say(port=port))
 
 
-def main(place: str, name: str) -> None:
-    """Serve one example, then print its record."""
-    example = load(Path(place), name)
-    anyio.run(run, example)
-    say(sent=[repr(item) for item in example.sent], ended=getattr(example, "ended", []))
+def main(place: str) -> None:
+    """Serve the examples of a folder."""
+    sys.stdout = sys.stderr  # what an example prints is no answer
+    anyio.run(run, Path(place))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Protocol, final
 
 from telewire.core.streams import Stream
 from telewire.errors import CallCancelled, CancelOutcome, ErrorCode, RemoteProtocolError
-from telewire.runtime.byte_chunks import Chunks, Progress
+from telewire.runtime.byte_chunks import Chunks, OnProgress, Progress
 from telewire.runtime.context import CloseCallbacks, OnClose
 from telewire.runtime.driver import StreamEnd
 from telewire.runtime.failures import close_reason, received_error
+from telewire.runtime.threads import on_loop
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Signal
@@ -27,7 +28,6 @@ class Bytes(Protocol):
     content_type: str | None
     taken: int
     chunks: Chunks
-    progress: Progress
 
     @property
     def most(self) -> int:
@@ -41,8 +41,14 @@ class Bytes(Protocol):
     def complete(self) -> bool:
         """Whether everything has been taken, to the end that the sender meant."""
 
+    def check_thread(self) -> None:
+        """See that this is the loop's thread; RuntimeError where it is not."""
+
     def on_close(self, callback: OnClose) -> None:
         """Run ``callback`` when it is over."""
+
+    def on_progress(self, callback: OnProgress) -> None:
+        """Tell ``callback`` how far it has come."""
 
     async def ready(self) -> bool:
         """Wait until there is something to take; false at the end."""
@@ -85,9 +91,21 @@ class ByteBuffer(StreamEnd):
         """Whether it is over."""
         return self.callbacks.closed
 
+    def check_thread(self) -> None:
+        """See that this is the loop's thread."""
+        self.driver.backend.check_thread("A byte stream")
+
     def on_close(self, callback: OnClose) -> None:
         """Run ``callback`` when it is over."""
         self.callbacks.add(callback)
+
+    def on_progress(self, callback: OnProgress) -> None:
+        """Tell ``callback`` how far it has come."""
+        backend = self.driver.backend
+        if backend.owns_current_thread():
+            self.progress.add(callback)
+        else:
+            on_loop(backend, "on_progress()", self.progress.add, callback)
 
     def describe(self, details: Mapping[str, object]) -> None:
         """Take what the reference says; all that has arrived may have arrived before."""

@@ -10,7 +10,7 @@ from telewire.core.streams import Stream
 from telewire.errors import LocalProtocolError
 from telewire.limits import Limits
 from telewire.runtime.backend import current_backend
-from telewire.runtime.byte_chunks import Chunks, Progress, as_bytes
+from telewire.runtime.byte_chunks import Chunks, OnProgress, Progress, as_bytes
 from telewire.runtime.byte_readers import BlockingReader, BytesSource, LosingReader, reader_of
 from telewire.runtime.context import CloseCallbacks, OnClose
 from telewire.runtime.failures import close_reason
@@ -62,6 +62,15 @@ class LocalBytes:
     def closed(self) -> bool:
         """Whether nothing more will be read of it."""
         return self._callbacks is not None and self._callbacks.closed
+
+    def check_thread(self) -> None:
+        """See that this is its loop's thread, once it has a loop."""
+        if self._backend is not None:
+            self._backend.check_thread("A byte stream")
+
+    def on_progress(self, callback: OnProgress) -> None:
+        """Tell ``callback`` how far it has come."""
+        self.progress.add(callback)
 
     def on_close(self, callback: OnClose) -> None:
         """Run ``callback`` when it is over."""

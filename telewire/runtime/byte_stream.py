@@ -107,7 +107,7 @@ class ByteStream(Convertible):
 
     def on_progress(self, callback: OnProgress) -> None:
         """Call ``callback(done, total)`` as bytes are taken, or sent; ``total`` may be None."""
-        self._bytes.progress.add(callback)
+        self._bytes.on_progress(callback)
 
     def on_close(self, callback: OnClose) -> None:
         """Run ``callback`` once when it is over; as ``Context.on_close``."""
@@ -118,6 +118,7 @@ class ByteStream(Convertible):
     def _mine(self) -> Bytes:
         if self._passed:
             raise LocalProtocolError("This ByteStream was passed on: whoever received it reads it.")
+        self._bytes.check_thread()
         return self._bytes
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -221,6 +222,7 @@ class ByteStream(Convertible):
 
     async def aclose(self) -> None:
         """Give it up: the source is closed. A loop over it ends as if finished. Safe from any task."""
+        self._bytes.check_thread()
         await self._bytes.aclose()
 
     async def __aenter__(self) -> Self:
@@ -233,7 +235,7 @@ class ByteStream(Convertible):
         traceback: TracebackType | None,
         /,
     ) -> None:
-        await self._bytes.aclose()
+        await self.aclose()
 
     def __del__(self) -> None:
         self._drop()

@@ -256,6 +256,24 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
         state = "over" if self._state.closed else "answered" if self._state.answered else "open"
         return f"<Call of {self._state.name}(), {state}>"
 
+    if not TYPE_CHECKING:
+        # Type checkers know better; these two are for who has forgotten an await.
+
+        def __getattr__(self, name: str) -> object:
+            if name.startswith("_"):
+                raise AttributeError(f"'Call' object has no attribute {name!r}")
+            called = self._state.name
+            raise AttributeError(
+                f"The call of {called}() has no {name!r}; its result may have: (await {called}(…)).{name}."
+            )
+
+        def __iter__(self) -> object:
+            called = self._state.name
+            raise TypeError(
+                f"The call of {called}() is no list: use 'async for item in {called}(…)' for the items of a "
+                "generator, or await the call for its result."
+            )
+
     def __await__(self) -> Generator[Any, Any, T_co]:
         return self._state.wait(self).__await__()  # type: ignore[return-value]  # converted, or not annotated
 

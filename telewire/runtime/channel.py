@@ -91,6 +91,7 @@ class Channel(Convertible, Generic[In, Out]):
                 "This end of the channel was passed on: whoever received it uses it. "
                 "Here it can only be closed or aborted."
             )
+        end.check_thread()
         return end
 
     # --- sending ---------------------------------------------------------------------------------
@@ -120,7 +121,6 @@ class Channel(Convertible, Generic[In, Out]):
     def send_nowait(self, message: Out) -> None:
         """Send a message, or raise anyio.WouldBlock where ``send`` would wait. As ``send`` otherwise."""
         end = self._usable()
-        end.check_thread()
         if not end.senders.free:
             raise anyio.WouldBlock
         end.send(message)
@@ -159,9 +159,7 @@ class Channel(Convertible, Generic[In, Out]):
         Raises:
             LocalProtocolError: messages of this end have been taken one by one.
         """
-        end = self._usable()
-        end.check_thread()
-        return end.listen(handler)
+        return self._usable().listen(handler)
 
     async def receive(self) -> In:
         """The next message; waits for it.
@@ -221,6 +219,7 @@ class Channel(Convertible, Generic[In, Out]):
         the other side sent and nobody has taken here is dropped.
         """
         end = self._end
+        end.check_thread()
         end.close()
         if end.driver is not None and not end.done:
             with anyio.move_on_after(end.driver.connection.limits.cleanup_seconds):

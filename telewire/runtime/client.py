@@ -94,6 +94,23 @@ class Client:
     def __repr__(self) -> str:
         return f"<Client, {self.state}>"
 
+    if not TYPE_CHECKING:
+        # Type checkers know better; these are for who has forgotten the async with.
+
+        def __getattr__(self, name: str) -> object:
+            if name.startswith("_"):
+                raise AttributeError(f"'Client' object has no attribute {name!r}")
+            raise AttributeError(
+                f"A client has no {name!r}; functions are called on its remote: "
+                f"async with connect(…) as remote: await remote.{name}(…)."
+            )
+
+        def __enter__(self) -> object:
+            raise TypeError("A client is entered with 'async with connect(…) as remote', not with 'with'.")
+
+        def __exit__(self, *_: object) -> None:
+            """Never reached."""
+
     @property
     def state(self) -> str:
         """``"new"``, ``"connected"``, ``"reconnecting"`` or ``"lost"``."""

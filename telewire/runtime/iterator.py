@@ -160,6 +160,9 @@ class ItemBuffer(StreamEnd):
     def take(self) -> object:
         """The next item of what has arrived; there must be one."""
         items, units = self.runs[0]
+        # With the first of a run, and with the last, which enters the state machine: a test for each costs.
+        if len(items) in (1, units):
+            self.driver.backend.check_thread("An iterator")
         item = items.pop()
         if not items:
             self.runs.popleft()
@@ -218,6 +221,7 @@ class RemoteIterator(Convertible, AsyncIterator[T_co], Generic[T_co]):
         buffer = self._buffer
         while not buffer.runs:
             if buffer.done:
+                buffer.driver.backend.check_thread("An iterator")
                 error, buffer.error = buffer.error, None
                 if error is not None:
                     raise error

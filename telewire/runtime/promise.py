@@ -169,7 +169,8 @@ class Settler(StreamEnd):
     def _resolve(self, value: object) -> None:
         driver = self._owner.driver
         if self._stream.retired:
-            discard(value, driver)
+            if self._local is None:
+                discard(value, driver)
             return
         payload, sources = encode(value, self._place, driver)
         try:
@@ -261,6 +262,7 @@ class PromiseState(StreamEnd):
 
     async def wait(self, handle: object) -> object:
         """What it is settled with; ``handle`` is only kept alive."""
+        self.driver.backend.check_thread("A promise")
         if not self.settled:
             if self.signal is None:
                 self.signal = self.driver.backend.signal()

@@ -117,7 +117,7 @@ def start_call(
         raise
     call.app = state
     state.core = call
-    if deadline < math.inf:
+    if deadline < math.inf and (lifetime is None or deadline <= lifetime):
         state.ambient = deadline
     if sources:
         start_sources(state, sources, call.declared, f"{name}() argument")

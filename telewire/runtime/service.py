@@ -174,6 +174,8 @@ class Service(Generic[S]):
 
     # Any: functions of every type are served.
     def _offer(self, function: Callable[..., Any], name: str | None, thread: bool) -> None:
+        if isinstance(function, Service):
+            raise TypeError(f"{function!r} is no function; offer what it offers with service.include(other).")
         if not callable(function):
             raise TypeError(f"{function!r} is not a function; a service offers functions, or a module's.")
         known = name or getattr(function, "__name__", "")

@@ -152,7 +152,8 @@ class _Encoder:
         except Exception as error:
             error.add_note(f"While encoding {self.where()}.")
             raise
-        self.dotted = not isinstance(value, Mapping)
+        # A map that stands for an object comes next or not at all; one further on stands for itself.
+        self.dotted = isinstance(replacement, dict) and not isinstance(value, Mapping)
         return replacement
 
     def where(self) -> str:

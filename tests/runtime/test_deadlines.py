@@ -227,6 +227,15 @@ async def test_a_nested_call_inherits_what_is_left(connected: Connected) -> None
             assert 30 < left <= 60
 
 
+async def test_a_timeout_nearer_than_the_scope_does_not_wait_for_the_scope(connected: Connected) -> None:
+    service, _ = timed_service()
+    async with connected(service) as world:
+        with anyio.move_on_after(5) as scope:
+            with pytest.raises(DeadlineExceeded):
+                await with_options(world.remote.wait, timeout=0.05)()
+        assert not scope.cancelled_caught
+
+
 async def test_a_body_that_ends_in_time_is_not_disturbed(connected: Connected) -> None:
     service = Service()
 

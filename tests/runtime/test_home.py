@@ -11,7 +11,7 @@ import pytest
 
 from telewire import Abort, RemoteError, RemoteFunction, RemotePromise, Service
 from telewire_transports import memory
-from tests.runtime.world import Bugs, Connected, caught, until
+from tests.runtime.world import Bugs, Connected, caught, quiescent, until
 
 
 async def test_a_function_comes_home_as_itself(connected: Connected) -> None:
@@ -111,6 +111,30 @@ async def test_a_promise_comes_home(connected: Connected, bugs: Bugs) -> None:
         assert await result["promise"] == 42
         with pytest.raises(ValueError, match="mine"):
             await failing["promise"]
+
+
+async def test_a_promise_that_is_wanted_only_at_home_gives_what_it_holds_there(connected: Connected) -> None:
+    service = Service()
+    gate = anyio.Event()
+
+    @service.function
+    async def echo(promise: Awaitable[Any]) -> list[Awaitable[Any]]:
+        return [promise]
+
+    async def answer() -> int:
+        return 42
+
+    async def compute() -> list[Awaitable[int]]:
+        await gate.wait()
+        return [answer()]
+
+    async with connected(service) as world:
+        [promise] = await world.remote.echo(compute())
+        # By now nobody there has it any more.
+        await quiescent(world.remote)
+        gate.set()
+        [inner] = await promise
+        assert await inner == 42
 
 
 async def test_a_future_comes_home_as_itself(connected: Connected, anyio_backend: str) -> None:

@@ -351,8 +351,7 @@ class Party:
         use = plan["use"]
         if plan["kind"] in ("promise", "function") and not isinstance(handle, RemotePromise | RemoteFunction):
             # It has come home.
-            value = await (handle(LEAF, []) if callable(handle) else handle)
-            keep(value)
+            await (handle(LEAF, []) if callable(handle) else handle)
             return
         self.tree.watch(handle, plan)
         match use:
@@ -366,7 +365,8 @@ class Party:
                 self.listen(handle, plan)
             case "holds":
                 self.tree.held.append(handle)
-            case "passes on" if "channel" not in str(plan):
+            # A value that comes home is in two hands, and only one may use what is in it.
+            case "passes on" if plan["kind"] != "channel" and not plan["holds"]:
                 gift = {"plan": {**plan, "use": "takes all"}, "it": handle}
                 del handle
                 await self.other.node(LEAF, [gift])
@@ -439,9 +439,9 @@ LEAF: Final[Plan] = {
 }
 
 
-def keep(gifts: list[Plan] | bytes) -> None:
-    """What never left is still ours."""
-    for gift in () if isinstance(gifts, bytes) else gifts:
+def keep(gifts: list[Plan]) -> None:
+    """What was refused at once is still ours."""
+    for gift in gifts:
         if isinstance(gift["it"], Coroutine):
             gift["it"].close()
 

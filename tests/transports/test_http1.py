@@ -61,7 +61,9 @@ async def serving(limits: Limits = LIMITS, **options: object) -> AsyncIterator[S
     server = Server()
     server.listener = await serve_http1(server.accept, port=0, limits=limits, **options)  # type: ignore[arg-type]
     try:
-        yield server
+        # Who waits for ever tells nobody what is wrong.
+        with anyio.fail_after(20):
+            yield server
     finally:
         await server.listener.aclose()
         for recorder in server.recorders:
@@ -143,6 +145,7 @@ async def ask(server: Server, request: bytes) -> bytes:
         ((b"Content-Length: 2", b"Content-Length: x"), 400, "HTTP"),
         ((b"Content-Length: 2", b"Content-Length: 2\r\nContent-Length: 3"), 400, "HTTP"),
         ((b"Content-Length: 2", b"Transfer-Encoding: gzip"), 501, "HTTP"),
+        ((b"Content-Length: 2", b"Content-Length: 2\r\nTransfer-Encoding: chunked"), 400, "not both"),
         ((b"HTTP/1.1", b"HTTP/1.x"), 400, "HTTP"),
         ((b"Host: ", b"Ghost: "), 400, "HTTP"),
         ((b"POST", b"\x16\x03\x01"), 400, "HTTP"),

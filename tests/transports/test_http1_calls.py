@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gc
-import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 
 import anyio
 import anyio.lowlevel
@@ -16,9 +15,8 @@ from telewire import (
     ByteStream,
     CallCancelled,
     CancelOutcome,
-    Client,
-    Connection,
     DeadlineExceeded,
+    Limits,
     LocalProtocolError,
     NetworkError,
     RemoteError,
@@ -28,90 +26,10 @@ from telewire import (
     get_context,
     with_options,
 )
-from telewire.wire.reader import write_batch
-from telewire.wire.values import encode_value
-from telewire_transports import connect, serve
+from telewire_transports import connect
+from tests.transports.exchanges import Life, calling, serving, until
 
 pytestmark = pytest.mark.anyio
-
-
-@asynccontextmanager
-async def serving(service: Service) -> AsyncIterator[str]:
-    """Serve until the block ends; gives the URL."""
-    ports: list[int] = []
-    started = anyio.Event()
-
-    def on_started(port: int) -> None:
-        ports.append(port)
-        started.set()
-
-    async def run() -> None:
-        await serve(service, port=0, on_started=on_started)
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(run)
-        await started.wait()
-        yield f"http://127.0.0.1:{ports[0]}/telewire"
-        group.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def calling(service: Service, **options: object) -> AsyncIterator[Client]:
-    """A client of ``service`` whose calls are exchanges."""
-    async with serving(service) as url:
-        client = connect(url, transport="http", **options)  # type: ignore[arg-type]
-        async with client:
-            yield client
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Let the loop run until something holds."""
-    with anyio.fail_after(5):
-        while not condition():
-            await anyio.lowlevel.checkpoint()
-
-
-class Life:
-    """A service that notes how its calls end."""
-
-    def __init__(self) -> None:
-        self.service = Service()
-        self.reasons: list[object] = []
-        self.cleaned = 0
-        self.waiting = 0
-        self.produced = 0
-        self.service.add(self.on_ticks, "ticks")
-        self.service.add(self.on_wait, "wait")
-        self.service.add(self.on_both, "both")
-
-    def watch(self) -> None:
-        get_context().on_close(lambda reason: self.reasons.append(reason))
-
-    async def on_ticks(self) -> AsyncIterator[int]:
-        self.watch()
-        try:
-            while True:
-                yield self.produced
-                self.produced += 1
-        finally:
-            self.cleaned += 1
-
-    async def on_wait(self) -> None:
-        self.watch()
-        self.waiting += 1
-        try:
-            await anyio.sleep_forever()
-        finally:
-            self.cleaned += 1
-
-    async def on_both(self) -> dict[str, object]:
-        self.watch()
-
-        async def soon() -> str:
-            await anyio.lowlevel.checkpoint()
-            return "soon"
-
-        return {"ticks": self.on_ticks(), "title": soon()}
 
 
 @pytest.fixture
@@ -350,6 +268,42 @@ async def test_a_plain_function_calls_from_its_thread() -> None:
     assert called == [7]
 
 
+async def test_over_tls(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    serving_context, trusting = tls
+    life = Life()
+
+    @life.service.function
+    async def echo(data: ByteStream) -> ByteStream:
+        return ByteStream(data)
+
+    async with serving(life.service, ssl_context=serving_context) as url:
+        client = connect(url.replace("http", "https"), transport="http", ssl_context=trusting)
+        async with client:
+            data = bytes(range(256)) * 10_000
+            back = await client.remote.echo(ByteStream(data))
+            assert await back.read() == data
+            async for number in client.remote.ticks():
+                if number == 1000:
+                    break
+            await until(lambda: life.cleaned)
+            assert await (await client.remote.echo(ByteStream(b"again"))).read() == b"again"
+
+
+async def test_a_server_with_small_limits_is_obeyed_once_they_are_known() -> None:
+    service = Service()
+
+    @service.function
+    async def length(data: bytes) -> int:
+        return len(data)
+
+    limits = Limits(fragment_bytes=1024, batch_bytes=2048)
+    async with serving(service, limits=limits) as url, connect(url, transport="http") as remote:
+        with pytest.raises(NetworkError, match="at most 2048"):
+            await remote.length(bytes(30_000))
+        assert await remote.length(bytes(100)) == 100
+        assert await remote.length(bytes(30_000)) == 30_000
+
+
 # --- what it does not ----------------------------------------------------------------------------
 
 
@@ -485,139 +439,3 @@ async def test_what_the_caller_offers_is_called_the_way_it_came() -> None:
     async with serving(service) as url, connect(url, service=Service()) as remote:
         with pytest.raises(RemoteError):
             await remote.ask()
-
-
-# --- the server leaves ---------------------------------------------------------------------------
-
-
-async def test_a_server_that_stops_ends_calls_and_waits_for_their_clean_up() -> None:
-    service = Service()
-    cleaned: list[str] = []
-
-    @service.function
-    async def ticks() -> AsyncIterator[int]:
-        try:
-            yield 1
-            await anyio.sleep_forever()
-        finally:
-            with anyio.CancelScope(shield=True):
-                for _ in range(10):
-                    await anyio.lowlevel.checkpoint()
-            cleaned.append("cleaned")
-
-    async with anyio.create_task_group() as group:
-        started = anyio.Event()
-        ports: list[int] = []
-        stopped = anyio.Event()
-        scope = anyio.CancelScope()
-
-        def on_started(port: int) -> None:
-            ports.append(port)
-            started.set()
-
-        async def run() -> None:
-            with scope:
-                await serve(service, port=0, on_started=on_started)
-            stopped.set()
-            assert cleaned == ["cleaned"]
-
-        group.start_soon(run)
-        await started.wait()
-        url = f"http://127.0.0.1:{ports[0]}/telewire"
-        async with connect(url, transport="http") as remote:
-            iterator = await remote.ticks()
-            assert await anext(iterator) == 1
-            scope.cancel()
-            with pytest.raises(NetworkError, match="going away"):
-                await anext(iterator)
-            await stopped.wait()
-            with pytest.raises(NetworkError):
-                await remote.ticks()
-
-
-# --- I2 ------------------------------------------------------------------------------------------
-
-
-async def test_i2_a_producer_is_held_where_nobody_reads(life: Life) -> None:
-    async with calling(life.service) as client:
-        iterator = await client.remote.ticks()
-        assert await anext(iterator) == 0
-        await until(lambda: life.produced > 1)
-        before = -1
-        while before != life.produced:
-            before = life.produced
-            for _ in range(500):
-                await anyio.lowlevel.checkpoint()
-        await iterator.aclose()
-        await until(lambda: life.cleaned)
-    # An item costs 256 bytes: 64 KiB wait at the client, 128 KiB in the machine of the server; the rest is
-    # in the buffers of the sockets, in which an item is two bytes.
-    assert before * 2 < 8 * 1024 * 1024
-
-
-async def test_i2_an_upload_waits_where_the_server_does_not_read() -> None:
-    service = Service()
-    sent = 0
-
-    @service.function
-    async def hold(data: ByteStream) -> None:
-        await anyio.sleep_forever()
-
-    async def chunks() -> AsyncIterator[bytes]:
-        nonlocal sent
-        while True:
-            sent += 32_768
-            yield bytes(32_768)
-
-    async with calling(service) as client:
-        call = client.remote.hold(ByteStream(chunks()))
-        await until(lambda: sent)
-        before = -1
-        while before != sent:
-            before = sent
-            for _ in range(500):
-                await anyio.lowlevel.checkpoint()
-        call.cancel()
-    assert before < 16 * 1024 * 1024
-
-
-async def test_i2_bytes_wait_at_their_source_where_nobody_reads() -> None:
-    service = Service()
-    produced = 0
-
-    @service.function
-    async def download() -> ByteStream:
-        async def chunks() -> AsyncIterator[bytes]:
-            nonlocal produced
-            while True:
-                produced += 32_768
-                yield bytes(32_768)
-
-        return ByteStream(chunks())
-
-    async with serving(service) as url:
-        request = Connection("client", exchange=True)
-        request.call("download", encode_value([[], {}]))
-        body = b"".join(map(write_batch, request.data_to_send()))
-        port = int(url.split(":")[2].split("/")[0])
-        with socket.socket() as plain:
-            # As little as the system allows, so that it is the server that has to wait.
-            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            plain.setblocking(False)
-            try:
-                plain.connect(("127.0.0.1", port))
-            except BlockingIOError:
-                await anyio.wait_writable(plain)
-            head = (
-                f"POST /telewire HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
-                f"Content-Type: application/telewire\r\nContent-Length: {len(body)}\r\n\r\n"
-            )
-            plain.send(head.encode() + body)
-            await until(lambda: produced)
-            before = -1
-            while before != produced:
-                before = produced
-                for _ in range(500):
-                    await anyio.lowlevel.checkpoint()
-    kernel = 4 * 1024 * 1024
-    assert before < 2 * 128 * 1024 + kernel

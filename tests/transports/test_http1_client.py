@@ -71,7 +71,9 @@ async def standing(server: Foreign) -> AsyncIterator[Foreign]:
     server.port = listener.extra(anyio.abc.SocketAttribute.local_port)
     async with listener, anyio.create_task_group() as group:
         group.start_soon(listener.serve, server.handle)
-        yield server
+        # Who waits for ever tells nobody what is wrong.
+        with anyio.fail_after(20):
+            yield server
         group.cancel_scope.cancel()
 
 
@@ -114,6 +116,7 @@ HTML = b"<html><title>Welcome</title></html>"
             NetworkError,
             r"with status 403: not\\x1b\[31m you$",
         ),
+        (response("404 Not Found", b""), NetworkError, "404. Check the path"),
         (response("401 Unauthorized", b""), NetworkError, "status 401"),
         (
             response("302 Found", b"", "Location: /login"),

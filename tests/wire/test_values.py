@@ -207,6 +207,26 @@ def test_the_path_of_an_error_of_default_is_completed() -> None:
     assert str(caught.value) == "value['a'][1].y[1] stands twice"
 
 
+@pytest.mark.parametrize("replacement", [Reference(0), 7, [1, "x"]], ids=["handle", "number", "list"])
+def test_the_keys_behind_something_replaced_are_keys(replacement: object) -> None:
+    def default(value: object) -> object:
+        if value is Colour.RED:
+            return replacement
+        raise ValueEncodeError("is refused")
+
+    with pytest.raises(ValueEncodeError) as caught:
+        encode_value({"first": Colour.RED, "second": {"a": object()}}, default)
+    assert caught.value.path == "value['second']['a']"
+
+
+def test_the_keys_behind_an_object_without_parts_are_keys() -> None:
+    with pytest.raises(LookupError) as caught:
+        encode_value(
+            [Box(Colour.RED), {"a": object()}], lambda value: 1 if value is Colour.RED else attributes(value)
+        )
+    assert caught.value.__notes__ == ["While encoding value[1]['a']."]
+
+
 # ---- what cannot be encoded -------------------------------------------------------------------------------
 
 

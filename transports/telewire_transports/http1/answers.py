@@ -14,6 +14,7 @@ from telewire_transports.urls import ParsedUrl
 __all__ = ["Answer"]
 
 _OK: Final = 200
+_NOT_FOUND: Final = 404
 _TEXT_BYTES: Final = 1024
 # The server, or this worker of it, is there and takes no exchange of this kind.
 _UNSUITABLE: Final = frozenset({405, 411, 415, 417, 421, 426, 501})
@@ -58,6 +59,8 @@ class Answer:
         if self._type.lower().startswith(b"text/plain"):
             said = printable(self._text)
         sentence = f"{self._where} refused the call with status {status}" + (f": {said}" if said else ".")
+        if status == _NOT_FOUND:
+            sentence += " Check the path in the URL: serve() listens at /telewire, unless it was given path=."
         if status in _UNSUITABLE:
             return TransportUnsuitable(("websocket",), sentence)
         error = NetworkError(sentence)

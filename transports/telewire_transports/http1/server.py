@@ -87,6 +87,9 @@ def check_exchange(headers: Mapping[str, str]) -> None:
         )
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise Refusal(415, "The body of an exchange is not encoded; leave out Content-Encoding.")
+    if "transfer-encoding" in headers and "content-length" in headers:
+        # Whoever stands before us may have believed the other one, and takes the rest for another request.
+        raise Refusal(400, "A request has a Transfer-Encoding or a Content-Length, not both.")
     expectation = headers.get("expect", "100-continue")
     if expectation.lower() != "100-continue":
         raise Refusal(417, f"The expectation {printable(expectation)!r} cannot be met.")

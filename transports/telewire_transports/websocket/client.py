@@ -26,6 +26,8 @@ from telewire_transports.websocket.transport import WebSocketTransport
 
 __all__ = ["HandshakeRefused", "connect_websocket"]
 
+_NOT_FOUND: Final = 404
+_WRONG_PATH: Final = " Check the path in the URL: serve() listens at /telewire, unless it was given path=."
 _HEAD_BYTES: Final = 16 * 1024
 _BODY_BYTES: Final = 1024
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
@@ -204,7 +206,8 @@ class _ClientHandshake:
         self._fail(
             HandshakeRefused(
                 f"{self._where} refused the WebSocket handshake with status {self._status}"
-                + (f": {said}" if said else "."),
+                + (f": {said}" if said else ".")
+                + (_WRONG_PATH if self._status == _NOT_FOUND else ""),
                 self._status,
             )
         )
