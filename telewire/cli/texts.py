@@ -6,6 +6,7 @@ import base64
 import json
 import math
 from collections.abc import Iterable, Mapping
+from datetime import date, time
 from pprint import pformat
 from typing import final
 
@@ -63,6 +64,6 @@ def _plain(value: object) -> object:
         return {key if isinstance(key, str) else repr(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset) and isinstance(value, Iterable):
         return [_plain(one) for one in value]
-    if hasattr(value, "isoformat"):
+    if isinstance(value, date | time):
         return value.isoformat()
     return str(value)

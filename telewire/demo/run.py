@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -46,11 +47,10 @@ async def run(
     Returns:
         Whether in each of them that can run here what arrived is what the server recorded as sent.
     """
-    shows = [(demonstration, transport) for demonstration in demonstrations for transport in transports]
     results = Table("demonstration", "over", "arrived", "recorded", "verdict")
     good = True
     async with Stage(place) as stage:
-        for demonstration, transport in shows:
+        for demonstration, transport in itertools.product(demonstrations, transports):
             if transport == "http" and not demonstration.http:
                 results.add_row(demonstration.name, TITLES[transport], "", "", "[dim]needs WebSocket")
             else:
@@ -104,9 +104,8 @@ def _pace(example: Example, interval: float | None, transport: TransportName) ->
     parameter = inspect.signature(example.client).parameters.get("interval")
     if parameter is None:
         return {}
-    if interval is None:
-        interval = parameter.default * (PACE_AGAIN if transport == "http" else 1)
-    return {"interval": interval}
+    own = parameter.default * (PACE_AGAIN if transport == "http" else 1)
+    return {"interval": own if interval is None else interval}
 
 
 # Any: each example has values of its own.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -21,13 +20,17 @@ from telewire_transports import serve
 __all__ = ["main"]
 
 answers = sys.stdout
-next_line = partial(anyio.to_thread.run_sync, sys.stdin.buffer.readline)
 
 
 def say(**facts: object) -> None:
     """Print one line for the process that started this one."""
     answers.write(json.dumps(facts) + "\n")
     answers.flush()
+
+
+async def next_line() -> bytes:
+    """The next line of standard input; none behind its end."""
+    return await anyio.to_thread.run_sync(sys.stdin.buffer.readline)
 
 
 async def run(place: Path) -> None:

@@ -16,6 +16,7 @@ from telewire.runtime.failures import log_bug
 from telewire.runtime.running import Running, enter_work
 from telewire.runtime.threads import WorkerThread, current_worker, on_loop
 from telewire.runtime.transport import Request
+from telewire.runtime.waits import WaitCancelled, Waits
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Backend, Signal
@@ -205,12 +206,24 @@ class _InThread:
     def __call__(self, reason: BaseException | None) -> None:
         self._reason = reason
         self._callbacks.begin(self)
-        self._worker.submit(self._run, lambda: self._callbacks.ran_in_thread(self, self._result, self._error))
+        backend = self._worker.backend
+        waits = Waits(backend)
+        # What it waits for on the loop is bounded as an async callback is.
+        timer = backend.call_at(backend.now() + CLEANUP_SECONDS, waits.cancel)
+
+        def done() -> None:
+            timer.cancel()
+            self._callbacks.ran_in_thread(self, self._result, self._error)
+
+        self._worker.submit(self._run, done, waits)
         self._worker.release()
 
     def _run(self) -> None:
         try:
             self._result = _call_with_reason(self._callback, self._reason)
+        except WaitCancelled:
+            # Out of patience, as where an async callback is cancelled.
+            return
         except Exception as error:
             self._error = error
 

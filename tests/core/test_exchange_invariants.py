@@ -28,6 +28,7 @@ from telewire.wire import frames as f
 from tests.core.dialogue import C, K, assert_empty, batch, hello
 from tests.core.exchange import Both
 from tests.core.test_invariants import any_frame
+from tests.wire.test_cddl import allows
 
 ANY_KIND = [(K.PROMISE, None)] * 4 + [(K.ITEMS, None), (K.BYTES, None), (K.FUNCTION, 1), (K.CHANNEL, 2)]
 
@@ -205,6 +206,33 @@ def test_i3_nothing_is_left_of_an_exchange(seed: int) -> None:
         assert side.core.state is ConnectionState.CLOSED
         assert len(side.closed) == 1
         assert_empty(side.core)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_i8_what_an_exchange_emits_is_as_the_cddl_says(seed: int) -> None:
+    talk = Talk(seed)
+    emitted: list[bytes] = []
+    for core in (talk.both.client, talk.both.server):
+        record(core, emitted)
+    for _ in range(30):
+        talk.choose.choice([talk.client, talk.server]).act()
+        talk.carry()
+    talk.wind_up()
+    assert emitted
+    for each in emitted:
+        assert allows(each), each.hex()
+
+
+def record(core: Connection, emitted: list[bytes]) -> None:
+    """Keep what a connection emits."""
+    emit = core.data_to_send
+
+    def recording(max_bytes: int = 65536) -> list[bytes]:
+        batches = emit(max_bytes)
+        emitted.extend(batches)
+        return batches
+
+    core.data_to_send = recording  # type: ignore[method-assign]  # The machine has no such hook.
 
 
 def survives(core: Connection, batches: list[bytes]) -> None:

@@ -19,6 +19,7 @@ from telewire import (
     Service,
     get_context,
 )
+from telewire.runtime import context
 from telewire.runtime.waits import WaitCancelled
 from tests.runtime.own_threads import Unread, join_workers
 from tests.runtime.world import Connected, caught, until
@@ -217,3 +218,29 @@ async def test_what_cleans_up_may_wait_for_a_bounded_time(connected: Connected) 
         await handle.aclose()
         await until(lambda: len(seen) == 2)
     assert seen == ["ONE MORE THING", "out of patience"]
+
+
+async def test_a_callback_in_the_thread_waits_for_a_bounded_time(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "CLEANUP_SECONDS", 0.05)
+    service = Service()
+    seen: list[object] = []
+    endless = anyio.Event()
+
+    def clean_up() -> None:
+        try:
+            telewire.wait(endless.wait())
+        finally:
+            seen.append("out of patience")
+
+    @service.function
+    def begin() -> int:
+        get_context().on_close(clean_up)
+        get_context().on_close(lambda: seen.append("the next"))
+        return 1
+
+    async with connected(service) as world:
+        assert await world.remote.begin() == 1
+        await until(lambda: len(seen) == 2)
+    assert seen == ["out of patience", "the next"]

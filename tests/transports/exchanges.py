@@ -1,4 +1,4 @@
-"""A service whose calls are noted as they end, served on a free port, and a client of plain HTTP, for tests."""
+"""Serving on a free port and calling by plain HTTP, and a service that notes how its calls end: for tests."""
 
 from __future__ import annotations
 

@@ -301,6 +301,16 @@ async def test_headers_that_cannot_be_made_fail_the_call_before_it_left() -> Non
             await remote.f()
 
 
+@pytest.mark.parametrize(
+    ("made", "says"), [(5, "gave int; it has to give a mapping"), ({"X": 5}, "holds str to int")]
+)
+async def test_headers_that_are_none(made: object, says: str) -> None:
+    url = "http://127.0.0.1:9/telewire"
+    async with connect(url, transport="http", headers=lambda: made) as remote:  # type: ignore[arg-type, return-value]
+        with pytest.raises(NetworkError, match=says):
+            await remote.f()
+
+
 @pytest.mark.parametrize("name", ["Host", "content-type", "Transfer-Encoding", "Expect"])
 def test_headers_that_are_the_requests_own_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="belongs to the HTTP request itself"):

@@ -15,6 +15,7 @@ from telewire import (
     NetworkError,
     Service,
 )
+from telewire.testing.relay import open_relay
 from telewire.wire.reader import write_batch
 from telewire.wire.values import encode_value
 from telewire_transports import connect, serve
@@ -74,6 +75,27 @@ async def test_a_server_that_stops_ends_calls_and_waits_for_their_clean_up() -> 
             await stopped.wait()
             with pytest.raises(NetworkError):
                 await remote.ticks()
+
+
+@pytest.mark.parametrize("name", ["wait", "ticks"])
+async def test_a_connection_that_is_cut_ends_both_sides(life: Life, name: str) -> None:
+    async with serving(life.service, hosts=("localhost",)) as url:
+        port = int(url.split(":")[2].split("/")[0])
+        async with (
+            open_relay("localhost", port) as relay,
+            connect(f"http://localhost:{relay.port}/telewire", transport="http") as remote,
+        ):
+            call = remote[name]()
+            await until(lambda: life.waiting or life.produced)
+            relay.cut()
+
+            async def read() -> None:
+                async for _ in await call:
+                    await anyio.lowlevel.checkpoint()
+
+            with pytest.raises(NetworkError):
+                await read()
+            await until(lambda: life.cleaned)
 
 
 # --- I2 ------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import h11
 
@@ -27,24 +27,36 @@ async def current_headers(source: HeaderSource) -> Mapping[str, str]:
     if source is None or isinstance(source, Mapping):
         return source or {}
     try:
-        found = source()
-        return await found if inspect.isawaitable(found) else found
+        made = source()
+        found: object = await made if inspect.isawaitable(made) else made
     except Exception as error:
         raise NetworkError(
             f"There was no request, since headers= raised {type(error).__name__}; see its traceback."
         ) from error
+    if not isinstance(found, Mapping):
+        raise NetworkError(
+            f"There was no request, since headers= gave {type(found).__name__}; it has to give a mapping."
+        )
+    return found
 
 
 def check_headers(
-    headers: Mapping[str, str], ours: Collection[str], prefix: str, what: str
+    headers: Mapping[Any, Any], ours: Collection[str], prefix: str, what: str
 ) -> list[tuple[bytes, bytes]]:
     """Headers as bytes; ``ours``, and what begins with ``prefix``, belong to ``what``.
+
+    (Any: what a program gave is looked at here for the first time.)
 
     Raises:
         ValueError: one cannot be sent; the message has its name and never its value.
     """
     checked: list[tuple[bytes, bytes]] = []
     for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            # Neither is repeated: the value is often a secret.
+            raise ValueError(
+                f"Headers are texts, and headers= holds {type(name).__name__} to {type(value).__name__}."
+            )
         if name.lower() in ours or name.lower().startswith(prefix):
             raise ValueError(f"The header {name!r} belongs to {what}; leave it out of headers=.")
         try:

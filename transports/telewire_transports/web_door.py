@@ -238,7 +238,8 @@ class _RequestReader:
         """Nothing waits for room before a request."""
 
     def link_lost(self, error: Exception | None) -> None:
-        """Forget the link."""
+        """Forget the link, and what it had sent ahead."""
+        self._judged = True
         self._timer.cancel()
         self._leave()
         self._door.links.discard(self._link)
