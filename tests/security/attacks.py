@@ -32,6 +32,7 @@ SMALL: Final = Limits(
     name_bytes=64,
     metadata_bytes=128,
     reason_bytes=128,
+    replay_bytes=16 * 1024,
 )
 """Small enough that a few thousand frames are far beyond every bound."""
 
