@@ -1,6 +1,7 @@
 """For tests of what is built on telewire: functions without a connection, transports against their contract.
 
-``call_context`` lets a function be tested alone. ``check_transport`` proves an adapter right.
+``call_context`` lets a function be tested alone. ``check_transport`` proves an adapter right. ``values``,
+``payloads``, ``frames`` and ``batches`` are Hypothesis strategies for what travels; they need Hypothesis.
 ``telewire.testing.pair`` has two state machines in virtual time, ``telewire.testing.relay`` a network
 that holds and cuts. Each is loaded when it is first used.
 """
@@ -12,16 +13,31 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from telewire.testing.contexts import CallContext, call_context
+    from telewire.testing.strategies import batches, frames, payloads, values
     from telewire.testing.transports import Recorder, TransportPair, check_transport
 
-__all__ = ["CallContext", "Recorder", "TransportPair", "call_context", "check_transport"]
+__all__ = [
+    "CallContext",
+    "Recorder",
+    "TransportPair",
+    "batches",
+    "call_context",
+    "check_transport",
+    "frames",
+    "payloads",
+    "values",
+]
 
 _LAZY: Final = {
     "CallContext": "telewire.testing.contexts",
     "Recorder": "telewire.testing.transports",
     "TransportPair": "telewire.testing.transports",
+    "batches": "telewire.testing.strategies",
     "call_context": "telewire.testing.contexts",
     "check_transport": "telewire.testing.transports",
+    "frames": "telewire.testing.strategies",
+    "payloads": "telewire.testing.strategies",
+    "values": "telewire.testing.strategies",
 }
 
 
