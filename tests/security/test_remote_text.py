@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -26,6 +27,7 @@ from telewire.runtime.transport import Request
 from telewire.wire import frames as f
 from telewire.wire.frames import Declaration, Kind
 from telewire.wire.values import Reference, encode_value
+from telewire_transports import connect
 from tests.core.dialogue import batch, frames_of, hello
 from tests.runtime.world import Bugs, Connected, caught, until
 from tests.security.hostile import NASTY, fragments, harmless, hostile_client, hostile_server
@@ -294,3 +296,12 @@ async def test_reprs_of_a_conversation_tell_no_identity(connected: Connected) ->
 
 def test_limits_are_no_secret() -> None:
     assert "open_calls=1000" in repr(Limits())
+
+
+@pytest.mark.parametrize("value", ["very-secret\n", "very-secret€", "very-secret\x00"])
+@pytest.mark.parametrize("transport", ["websocket", "http"])
+async def test_the_value_of_a_header_is_in_no_error(value: str, transport: str) -> None:
+    with pytest.raises(ValueError, match="'X-Key'") as caught:
+        async with connect("http://127.0.0.1:9/telewire", headers={"X-Key": value}, transport=transport):  # type: ignore[arg-type]
+            raise AssertionError
+    assert "very-secret" not in "".join(traceback.format_exception(caught.value))

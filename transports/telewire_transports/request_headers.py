@@ -62,8 +62,8 @@ def check_headers(
         try:
             pair = (name.encode("ascii"), value.encode("latin-1"))
             h11.Request(method=b"GET", target=b"/", headers=[(b"host", b"x"), pair])
-        except (UnicodeError, h11.LocalProtocolError) as error:
-            # The value is not repeated: it is often a secret.
-            raise ValueError(f"The header {name!r}, or its value, holds characters no header can.") from error
+        except (UnicodeError, h11.LocalProtocolError):
+            # The value is not repeated, nor is the error that does: it is often a secret.
+            raise ValueError(f"The header {name!r}, or its value, holds characters no header can.") from None
         checked.append(pair)
     return checked
