@@ -237,7 +237,8 @@ class Commands(Checks):
             window.grow(self.limits.stream_window_read, self._budget)
             if window.grant() is not None:
                 self._scheduler.add_grant(half)
-        if window.repay(self._budget):
+        # In an exchange, what is still being put together keeps its room.
+        if not (self.exchange and half.arrival is not None) and window.repay(self._budget):
             self._lend()
         self._flush(half)
 

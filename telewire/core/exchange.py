@@ -43,10 +43,14 @@ class Exchange(Life):
     # The peer's one stream, and what is being put together.
     _inlet: ReceiveHalf | None = None
     _partial: ReceiveHalf | None = None
+    # What the rest of it takes, as long as there is no room for that.
+    _missing: int = 0
 
     @property
     def readable(self) -> bool:
         """Whether more should be read from the transport; only ever false in an exchange (TW-SES-078)."""
+        if self._missing:
+            return False
         half = self._inlet
         if half is None or half.arrival is not None or half.state is not HalfState.OPEN:
             return True
@@ -91,13 +95,32 @@ class Exchange(Life):
     def _note_stop(self, stream: Stream) -> None:
         """Note that we give up a stream of an exchange."""
 
-    def _begin(self, half: ReceiveHalf) -> None:
-        """Note a payload that is incomplete; there is one at a time (TW-SES-074)."""
-        if self._partial is not None and self._partial.arrival is not None:
+    def _begin(self, half: ReceiveHalf, cost: int) -> None:
+        """Note a payload that is incomplete; there is one at a time (TW-SES-074).
+
+        The rest of it is read when the budget has room for it: no credit holds it back.
+        """
+        before = self._partial
+        if before is not None and before is not half and before.arrival is not None:
             raise RemoteProtocolError(
                 "Two payloads of an exchange were incomplete at one time.", ErrorCode.INVALID_STATE
             )
         self._partial = half
+        self._missing = cost
+        self._lend()
+
+    def _lend(self) -> None:
+        """Find room for what has waited for it."""
+        super()._lend()
+        half = self._partial
+        if half is None or not self._missing:
+            return
+        if half.arrival is None:
+            # It was given up.
+            self._missing = 0
+        elif self._budget.take(self._missing):
+            half.window.loan += self._missing
+            self._missing = 0
 
 
 # Exchanges are many, and made of few limits.

@@ -260,7 +260,8 @@ class Life(ABC):
     def _borrow(self, half: ReceiveHalf, cost: int) -> None:
         """Grant what is missing of a large payload in one step, when its turn has come."""
         if self.exchange:
-            self._begin(half)
+            self._begin(half, cost)
+            return
         self._borrowers[half] = cost
         self._lend()
 
@@ -276,8 +277,8 @@ class Life(ABC):
                 self._scheduler.add_grant(half)
 
     @abstractmethod
-    def _begin(self, half: ReceiveHalf) -> None:
-        """Note a payload of an exchange that is incomplete."""
+    def _begin(self, half: ReceiveHalf, cost: int) -> None:
+        """Note a payload of an exchange that is incomplete, and find room for the rest of it."""
 
     # --- ending a call ---------------------------------------------------------------------------
 

@@ -147,8 +147,14 @@ class Server:
 
     def accept_exchange(self, transport: ExchangeTransport) -> TransportHandler:
         """Answer one HTTP request, which is one call."""
-        now = self._backend.now()
-        return self._converse(Connection("server", limits=self._limits, now=now, exchange=True), transport)
+        connection = Connection(
+            "server",
+            limits=self._limits,
+            now=self._backend.now(),
+            exchange=True,
+            pool=self.admission.pool,
+        )
+        return self._converse(connection, transport)
 
     def _grant_again(self) -> None:
         """Large payloads that have waited for the pool may find room now."""

@@ -7,6 +7,7 @@ from telewire.core.events import (
     CallReceived,
     Event,
 )
+from telewire.core.flow import Pool
 from telewire.core.states import ConnectionState
 from telewire.core.streams import Call, Stream
 from telewire.limits import Limits
@@ -19,10 +20,12 @@ NO_CREDIT = (1 << 53) - 1
 class Both:
     """The client and the server of one exchange, and a perfect transport between them."""
 
-    def __init__(self, client: Limits | None = None, server: Limits | None = None) -> None:
+    def __init__(
+        self, client: Limits | None = None, server: Limits | None = None, pool: Pool | None = None
+    ) -> None:
         self.now = 0.0
         self.client = Connection("client", limits=client, exchange=True)
-        self.server = Connection("server", limits=server, exchange=True)
+        self.server = Connection("server", limits=server, exchange=True, pool=pool)
         self.client_events: list[Event] = []
         self.server_events: list[Event] = []
         self.up: list[f.Frame] = []

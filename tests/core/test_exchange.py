@@ -16,6 +16,7 @@ from telewire.core.events import (
     StreamEnded,
     StreamReset,
 )
+from telewire.core.flow import Pool
 from telewire.core.states import ConnectionState
 from telewire.errors import LocalProtocolError, ResourceExhausted, TransportUnsuitable
 from telewire.limits import Limits
@@ -378,12 +379,82 @@ def test_large_arguments_and_a_large_answer() -> None:
     both.assert_ended()
 
 
+def test_large_items_one_after_the_other() -> None:
+    both = Both()
+    ours, theirs = both.call((K.ITEMS, None))
+    for _ in range(3):
+        both.client.send_item(ours.declared[0], bytes(100_000))
+        both.deliver()
+        assert names(both.take()[1]) == ["ItemReceived"]
+        both.server.consumed(theirs.declared[0])
+
+
 def test_a_payload_that_was_given_up_makes_room_for_another() -> None:
     server = Connection("server", exchange=True)
     first = f.Call(0, "f", 0, 0, b"", (f.Declaration(1, K.PROMISE), f.Declaration(2, K.PROMISE)))
     server.receive_data(batch(hello(), first, f.End(1, 1, 5000, b"x"), f.Reset(1, 0)), 0.0)
     server.receive_data(batch(f.End(2, 1, 5, b"x"), f.Fragment(2, 0, b"xxxx")), 0.0)
     assert names(server.events_received())[-2:] == ["StreamReset", "StreamEnded"]
+
+
+def test_what_the_pool_has_no_room_for_is_not_read_until_it_has() -> None:
+    told: list[bool] = []
+    pool = Pool(500_000)
+    pool.on_room = lambda: told.append(True)
+    first = Both(pool=pool)
+    first.client.call("f", bytes(400_000))
+    for each in first.client.data_to_send(1) + first.client.data_to_send(1):
+        first.server.receive_data(each, 0.0)
+    assert first.server.readable
+    second = Both(pool=pool)
+    second.client.call("f", bytes(400_000))
+    for each in second.client.data_to_send(1) + second.client.data_to_send(1):
+        second.server.receive_data(each, 0.0)
+    assert not second.server.readable
+    second.server.grant_again()
+    assert not second.server.readable
+    first.deliver()
+    assert "CallReceived" in names(first.take()[1])
+    assert told == [True]
+    second.server.grant_again()
+    assert second.server.readable
+    second.deliver()
+    assert "CallReceived" in names(second.take()[1])
+    assert pool.left == 500_000
+
+
+def test_what_waits_for_room_and_is_given_up_waits_no_longer() -> None:
+    pool = Pool(100)
+    server = Connection("server", exchange=True, pool=pool)
+    first = f.Call(0, "f", 0, 0, b"", (f.Declaration(1, K.PROMISE),))
+    server.receive_data(batch(hello(), first, f.End(1, 1, 5000, b"x")), 0.0)
+    assert not server.readable
+    server.receive_data(batch(f.Reset(1, 0)), 0.0)
+    assert server.readable
+    assert pool.left == 100
+
+
+def test_consuming_returns_the_room_of_what_is_whole_only() -> None:
+    pool = Pool(1_000_000)
+    both = Both(pool=pool)
+    ours, theirs = both.call((K.ITEMS, None))
+    (upload,) = ours.declared
+    (reading,) = theirs.declared
+    both.client.send_item(upload, bytes(100_000))
+    both.deliver()
+    assert pool.left < 1_000_000
+    both.server.consumed(reading)
+    assert pool.left == 1_000_000
+    both.client.send_item(upload, b"small")
+    both.client.send_item(upload, bytes(100_000))
+    for each in both.client.data_to_send(1) + both.client.data_to_send(1):
+        both.server.receive_data(each, 0.0)
+    assert pool.left < 1_000_000
+    both.server.consumed(reading)
+    assert pool.left < 1_000_000
+    both.deliver()
+    both.server.consumed(reading)
+    assert pool.left == 1_000_000
 
 
 # --- backpressure --------------------------------------------------------------------------------

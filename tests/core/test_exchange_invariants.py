@@ -30,7 +30,13 @@ from tests.core.exchange import Both
 from tests.core.test_invariants import any_frame
 from tests.wire.test_cddl import allows
 
-ANY_KIND = [(K.PROMISE, None)] * 4 + [(K.ITEMS, None), (K.BYTES, None), (K.FUNCTION, 1), (K.CHANNEL, 2)]
+ANY_KIND = [
+    *([(K.PROMISE, None)] * 4 + [(K.ITEMS, None)] * 4),
+    *((K.BYTES, None), (K.FUNCTION, 1), (K.CHANNEL, 2)),
+]
+
+
+ACTIONS = ("send", "send", "send", "consume", "consume", "end", "stop", "answer")
 
 
 class Side:
@@ -70,12 +76,12 @@ class Side:
         return bytes(self.choose.choice([0, 1, 300, 5000, 70_000, 200_000]))
 
     def kinds(self) -> list[tuple[K, int | None]]:
-        return self.choose.choices(ANY_KIND, k=self.choose.choice([0, 0, 1, 2]))
+        return self.choose.choices(ANY_KIND, k=self.choose.choice([0, 1, 1, 2]))
 
     def act(self) -> None:
         """Do one thing that an application may try."""
         try:
-            getattr(self, self.choose.choice(["send", "send", "end", "end", "consume", "stop", "answer"]))()
+            getattr(self, self.choose.choice(ACTIONS))()
         except (LocalProtocolError, TransportUnsuitable):
             # Refused before anything had changed.
             return
@@ -95,7 +101,7 @@ class Side:
                 self.streams += self.core.send_item(stream, self.payload(), self.kinds())
 
     def end(self) -> None:
-        for stream in self.open("send")[: self.choose.randrange(3)]:
+        for stream in self.open("send")[: self.choose.choice([0, 0, 1, 2])]:
             match self.choose.randrange(4):
                 case 0:
                     self.core.reject(stream, C.ABORTED)
