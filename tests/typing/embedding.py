@@ -18,6 +18,8 @@ from telewire.core.events import (
     HelloReceived,
     ItemReceived,
     ItemsReceived,
+    SessionDetached,
+    SessionResumed,
     StreamEnded,
     StreamFailed,
     StreamReset,
@@ -52,8 +54,10 @@ def handle(connection: Connection, event: Event) -> None:
             assert_type(event.stream, Stream)
         case GoAwayReceived():
             assert_type(event.calls, int)
-        case ConnectionClosed():
+        case SessionDetached() | ConnectionClosed():
             assert_type(event.text, str)
+        case SessionResumed():
+            assert_type(connection.detached, bool)
         case _:
             assert_never(event)
 
