@@ -125,9 +125,13 @@ class Party:
 
     def __init__(self, data: bytes) -> None:
         self.choices = Choices(data)
-        self.pair = Pair(client_limits=LIMITS, server_limits=LIMITS)
+        self.pair = self.begin()
         connections = (self.pair.client, self.pair.server)
         self.apps = tuple(Witness(connection, self.choices.below) for connection in connections)
+
+    def begin(self) -> Pair:
+        """Have two sides that have greeted each other."""
+        return Pair(client_limits=LIMITS, server_limits=LIMITS)
 
     def run(self) -> None:
         """Act until the data end, then let everything come to its end."""
@@ -140,8 +144,7 @@ class Party:
         """One thing: an application acts, or the link carries something, or time passes."""
         choice = self.choices.byte()
         if choice < 176:
-            app = self.apps[choice % 2]
-            getattr(app, ACTIONS[choice // 2 % len(ACTIONS)])()
+            self.act(choice)
         elif choice < 200:
             self.pair.pull((1, 1500, 65536)[choice % 3])
         elif choice < 232:
@@ -152,6 +155,10 @@ class Party:
             self.pair.deliver()
             self.pair.advance((0.1, 1.0, 3.0)[choice % 3])
         self.collect()
+
+    def act(self, choice: int) -> None:
+        """Let one application do one thing."""
+        getattr(self.apps[choice % 2], ACTIONS[choice // 2 % len(ACTIONS)])()
 
     def collect(self) -> None:
         """Hand out events."""

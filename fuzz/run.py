@@ -29,7 +29,7 @@ if __name__ == "__main__":
 from telewire_spec.noise import mutate, noisy_batch, noisy_item
 from telewire_spec.vectors import load_cases
 
-TARGETS: Final = ("decode", "frames_after_hello", "pair", "references", "credit", "values")
+TARGETS: Final = (*("decode", "frames_after_hello", "pair", "resume_cuts", "references", "credit", "values"),)
 CORPUS: Final = Path(__file__).resolve().parent / "corpus"
 FOUND: Final = ROOT / "build" / "fuzz"
 LONGEST: Final = 4096
