@@ -9,7 +9,7 @@ from typing import Any, assert_type
 
 import anyio
 
-from telewire import Client, Limits, Remote, Service, with_options
+from telewire import Client, Limits, Remote, ServerLimits, Service, with_options
 from telewire_transports import connect, memory, serve, serve_until_signal
 
 service = Service()
@@ -59,6 +59,7 @@ async def serving(ready: Callable[[int], None]) -> None:
         group.start_soon(serve, service)
         await serve(service, host="127.0.0.1", port=0, path="/telewire", on_started=ready)
         await serve(service, origins=["https://example.org"], hosts=["example.org"], limits=Limits())
+        await serve(service, trusted_proxies=("10.0.0.0/8",), server_limits=ServerLimits(sessions=100))
         await serve(service, ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), on_started=ports.append)
 
 
