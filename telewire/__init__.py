@@ -33,6 +33,7 @@ from telewire.errors import (
 from telewire.limits import Limits, ServerLimits
 
 if TYPE_CHECKING:
+    from telewire.core.acceptor import Acceptor
     from telewire.core.connection import Connection
     from telewire.runtime.byte_stream import ByteStream
     from telewire.runtime.call import Call
@@ -54,6 +55,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "Abort",
+    "Acceptor",
     "ByteStream",
     "Call",
     "CallCancelled",
@@ -96,6 +98,7 @@ __all__ = [
 
 # Name → module. The same names stand under TYPE_CHECKING above; a test compares the two.
 _LAZY: Final = {
+    "Acceptor": "telewire.core.acceptor",
     "ByteStream": "telewire.runtime.byte_stream",
     "Call": "telewire.runtime.call",
     "Channel": "telewire.runtime.channel",
