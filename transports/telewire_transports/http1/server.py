@@ -10,7 +10,7 @@ import h11
 
 from telewire.errors import NetworkError, RemoteProtocolError
 from telewire.limits import Limits
-from telewire.runtime.backend import current_backend
+from telewire.runtime.backend import Timer, current_backend
 from telewire.runtime.transport import AcceptExchange, Request, TransportHandler
 from telewire_transports.http1.body import CONTENT_TYPE, HEAD_BYTES, BodyReader, BodyWriter, Headers
 from telewire_transports.sockets import ByteLink
@@ -116,6 +116,7 @@ class ServerExchange:
         self._writer = BodyWriter(http, _head)
         self._grace = door.limits.cleanup_seconds
         self._error: Exception | None = None
+        self._timer: Timer | None = None
         # The request is complete; both sides are, and the link is somebody else's or closing.
         self._complete = False
         self._over = False
@@ -147,16 +148,19 @@ class ServerExchange:
         if self._error is not None or self._over or self._writer.ended:
             return
         self._writer.send_last(self._link, batches)
-        if not self._complete:
-            # What is still coming nobody wants; the client learns it by reading the response.
-            self._over = True
-            self._link.close(within=self._grace, drain=True)
-        else:
+        if self._complete:
             self._finish()
+        elif self._door.closed:
+            self._close_unread()
+        else:
+            # What is still coming nobody wants. Mostly it is only the end, and the link serves on.
+            self._link.resume_reading()
+            backend = current_backend()
+            self._timer = backend.call_at(backend.now() + self._grace, self._close_unread)
 
     def pause(self) -> None:
         """Read nothing more of the request."""
-        if not self._over:
+        if not self._over and not self._writer.ended:
             self._link.pause_reading()
 
     def resume(self) -> None:
@@ -174,9 +178,16 @@ class ServerExchange:
             self._error = NetworkError("The response was broken off on this side.")
             self._link.abort()
 
+    def _close_unread(self) -> None:
+        """Close while the client may still send, which must not take back what it has not read yet."""
+        self._over = True
+        self._link.close(within=self._grace, drain=True)
+
     def _finish(self) -> None:
         """Both bodies have ended: the link may serve another request."""
         self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE and not self._door.closed:
             self._http.start_next_cycle()
             self._link.resume_reading()
@@ -210,12 +221,16 @@ class ServerExchange:
         while not self._over and self._error is None:
             event = self._http.next_event()
             if isinstance(event, h11.Data):
+                if self._writer.ended:
+                    continue
                 batches, error = self._reader.cut(bytes(event.data))
                 heard = heard or bool(batches)
                 if not self._deliver(batches):
                     return
                 if error is not None:
                     self._fail(error)
+            elif isinstance(event, h11.EndOfMessage) and self._writer.ended:
+                self._finish()
             elif isinstance(event, h11.EndOfMessage):
                 error = self._reader.end()
                 if error is not None:
@@ -225,7 +240,7 @@ class ServerExchange:
                 self.handler.input_ended()
                 return
             else:
-                if not heard:
+                if not heard and not self._writer.ended:
                     self.handler.bytes_received()
                 return
 
@@ -239,6 +254,9 @@ class ServerExchange:
 
     def _fail(self, error: RemoteProtocolError) -> None:
         """End an exchange whose request cannot be read: say so where nothing was said yet, or break off."""
+        if self._writer.ended:
+            self._close_unread()
+            return
         self._error = error
         if not self._writer.begun:
             self._link.write(bytes(Refusal(400, str(error))))
@@ -246,7 +264,7 @@ class ServerExchange:
 
     def link_writable(self) -> None:
         """Pass on that there is room."""
-        if not self._over and self._error is None:
+        if not self._over and self._error is None and not self._writer.ended:
             self.handler.transport_writable()
 
     def link_lost(self, error: Exception | None) -> None:
@@ -255,4 +273,6 @@ class ServerExchange:
             self._error = NetworkError("The client closed the connection before the response had ended.")
             self._error.__cause__ = error
         self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
         self.handler.transport_lost(self._error)
