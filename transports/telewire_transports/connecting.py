@@ -132,5 +132,6 @@ async def serve(
             await listener.aclose()
             with anyio.move_on_after(CLOSE_SECONDS):
                 await server.aclose()
+                await listener.wait_closed()
             with anyio.move_on_after(CLOSE_SECONDS):
                 await server.abort()

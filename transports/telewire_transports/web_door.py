@@ -14,7 +14,7 @@ import h11
 
 from telewire.limits import Limits
 from telewire.runtime.admission import Admission, address_of
-from telewire.runtime.backend import current_backend
+from telewire.runtime.backend import Signal, current_backend
 from telewire_transports.forwarded import TrustedProxies
 from telewire_transports.sockets import ByteLink, Listener, listen
 from telewire_transports.text import printable
@@ -97,6 +97,8 @@ class Door:
         self.routes: dict[bytes, Route] = {}
         """By method."""
         self.links: set[ByteLink] = set()
+        self._refused: set[ByteLink] = set()
+        self._emptied: Signal | None = None
         """Links that are not, or not yet, or no longer somebody's transport."""
         self.closed = False
 
@@ -113,6 +115,28 @@ class Door:
         reason = self.admission.refusal(address, conversation=conversation)
         if reason is not None:
             raise Refusal(503, reason, (b"Retry-After", b"%d" % _RETRY_SECONDS))
+
+    def forget(self, link: ByteLink) -> None:
+        """A link has gone, or is somebody's transport now."""
+        self._refused.discard(link)
+        self.links.discard(link)
+        if not self.links and self._emptied is not None:
+            self._emptied.set()
+
+    def close(self) -> None:
+        """Let nobody in any more. What was said on a link that carries nothing now still leaves."""
+        self.closed = True
+        for link in tuple(self.links):
+            if link in self._refused:
+                link.abort()
+            else:
+                link.close(within=self.limits.cleanup_seconds)
+
+    async def wait_empty(self) -> None:
+        """Wait until no link is left that is not somebody's transport."""
+        while self.links:
+            self._emptied = current_backend().signal()
+            await self._emptied.wait()
 
     def judge(self, link: ByteLink, http: h11.Connection, request: h11.Request, rest: bytes) -> None:
         """Refuse what is no business of ours, before anything in it is believed; hand on the rest.
@@ -140,6 +164,7 @@ class Door:
 
     def refuse(self, link: ByteLink, refusal: Refusal) -> None:
         """Answer with a refusal and close."""
+        self._refused.add(link)
         link.write(bytes(refusal))
         link.close(within=self.limits.cleanup_seconds, drain=True)
 
@@ -189,7 +214,7 @@ class _RequestReader:
                 self._timer.cancel()
                 self._leave()
                 self._door.judge(self._link, self._http, request, data[room:])
-                self._door.links.discard(self._link)
+                self._door.forget(self._link)
             elif self._received >= _HEAD_BYTES:
                 raise Refusal(431, f"The request has more than {_HEAD_BYTES} bytes of headers.")
         except Refusal as refusal:
@@ -242,7 +267,7 @@ class _RequestReader:
         self._judged = True
         self._timer.cancel()
         self._leave()
-        self._door.links.discard(self._link)
+        self._door.forget(self._link)
 
 
 @final
@@ -259,11 +284,13 @@ class WebListener:
         return self._listener.port
 
     async def aclose(self) -> None:
-        """Accept no more, and drop links that carry nothing; transports that were accepted live on."""
-        self._door.closed = True
-        for link in tuple(self._door.links):
-            link.abort()
+        """Accept no more, and close links that carry nothing; transports that were accepted live on."""
+        self._door.close()
         await self._listener.aclose()
+
+    async def wait_closed(self) -> None:
+        """Wait until what was said on links that carry nothing has left; who calls this bounds the wait."""
+        await self._door.wait_empty()
 
 
 async def listen_web(

@@ -154,6 +154,7 @@ class ServerExchange:
             self._close_unread()
         else:
             # What is still coming nobody wants. Mostly it is only the end, and the link serves on.
+            self._door.links.add(self._link)
             self._link.resume_reading()
             backend = current_backend()
             self._timer = backend.call_at(backend.now() + self._grace, self._close_unread)
@@ -275,4 +276,5 @@ class ServerExchange:
         self._over = True
         if self._timer is not None:
             self._timer.cancel()
+        self._door.forget(self._link)
         self.handler.transport_lost(self._error)
