@@ -296,3 +296,40 @@ async def test_garbage_from_many_connections_floods_no_log(log: Bugs, seed: int)
             await still_serves(port)
         await until(lambda: not server_drivers())
     assert log.records == []
+
+
+# --- sessions of others --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["of a session that is there", "of none"])
+async def test_tokens_that_are_guessed_get_nothing(log: Bugs, known: bool) -> None:
+    """The answer is the same whether there is such a session, and the session does not notice."""
+    async with serving(simple()) as port, dialled(port) as owner:
+        assert b" 101 " in await owner.upgrade()
+        [offered] = frames_of([await owner.receive_message()])
+        assert isinstance(offered, f.Hello)
+        assert offered.session is not None
+        assert offered.token is not None
+        await owner.message(batch(hello(features=(1,))))
+        session = offered.session if known else bytes(len(offered.session))
+        guesses = [bytes(32), offered.token[:-1] + bytes((offered.token[-1] ^ 1,)), offered.token[:-1], b""]
+        told = set()
+        for guess in guesses:
+            async with dialled(port) as raw:
+                assert b" 101 " in await raw.upgrade()
+                await raw.message(batch(f.Resume(session, guess, 1, 0)))
+                frames: list[f.Frame] = []
+                while not frames or not isinstance(frames[-1], f.Close):
+                    frames += frames_of([await raw.receive_message()])
+                assert not any(isinstance(frame, f.Resumed) for frame in frames)
+                closed = frames[-1]
+                assert isinstance(closed, f.Close)
+                told.add((closed.code, closed.text))
+        assert len(told) == 1
+        assert {code for code, _ in told} == {C.SESSION_LOST}
+        await owner.message(batch(f.Ping(5)))
+        frames = []
+        while f.Pong(5) not in frames:
+            frames += frames_of([await owner.receive_message()])
+        assert not any(isinstance(frame, f.Close) for frame in frames)
+    assert log.records == []
