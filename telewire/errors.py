@@ -127,6 +127,10 @@ class Abort(TelewireError):
         # The connection it arrived on, if it did: let through, it does not cross to another one.
         self.received_on: object = None
 
+    def __repr__(self) -> str:
+        # asyncio logs this of a task that nobody awaited.
+        return f"{type(self).__name__}({_shown(self.value)})"
+
     def __str__(self) -> str:
         if self.value is None:
             return "The other side refused, giving no value."
@@ -166,6 +170,9 @@ class CallCancelled(TelewireError):
         self.outcome = outcome
         self.reason = reason
         self.retryable = outcome is CancelOutcome.NOT_STARTED
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.outcome}, {_shown(self.reason)})"
 
     def __str__(self) -> str:
         how = {

@@ -81,6 +81,7 @@ async def test_the_text_of_an_error(guarded: None, code: ErrorCode) -> None:
         assert isinstance(error, TelewireError)
         for each in causes(error):
             assert harmless(str(each))
+            assert harmless(repr(each))
         # What was given on purpose is whole where it is asked for.
         if isinstance(error, Abort):
             assert error.value == value
