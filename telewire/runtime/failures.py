@@ -87,6 +87,8 @@ def received_error(
         return CallCancelled(OUTCOMES[ErrorCode(code)], read_value(payload) if reason is None else reason)
     if code == ErrorCode.INTERNAL:
         return RemoteError(printable(read_value(payload)))
+    if code == ErrorCode.SESSION_LOST and getattr(connection, "exchange", False):
+        return NetworkError("The connection of this HTTP request was lost before its response had ended.")
     if code == ErrorCode.SESSION_LOST:
         missing: tuple[int, int] | None = getattr(connection, "missing", None)
         return SessionLost(*(missing or ()))
