@@ -22,7 +22,7 @@ from tests.security.serving import POST, UPGRADE, dialled, serving
 
 pytestmark = pytest.mark.usefixtures("guarded")
 
-QUICK = Limits(hello_seconds=0.1, idle_seconds=0.05, dead_seconds=0.1, cleanup_seconds=0.1)
+QUICK = Limits(hello_seconds=0.3, idle_seconds=0.1, dead_seconds=0.3, cleanup_seconds=0.3)
 
 
 def simple() -> Service[None]:
@@ -70,7 +70,7 @@ async def test_a_websocket_that_says_nothing_is_closed(log: Bugs) -> None:
         while not any(isinstance(frame, f.Close) for frame in frames):
             frames += frames_of([await raw.receive_message()])
         assert isinstance(frames[0], f.Hello)
-        assert frames[-1] == f.Close(C.HELLO_TIMEOUT, "No hello arrived within 0.1 seconds.")
+        assert frames[-1] == f.Close(C.HELLO_TIMEOUT, "No hello arrived within 0.3 seconds.")
         await raw.until_closed()
         await until(lambda: not server_drivers())
     assert log.records == []

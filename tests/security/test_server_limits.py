@@ -169,7 +169,7 @@ async def test_every_place_is_free_again(monkeypatch: pytest.MonkeyPatch) -> Non
         made.append(self)
 
     monkeypatch.setattr(Admission, "__init__", noting)
-    async with serving(echo(), limits=Limits(hello_seconds=0.05, cleanup_seconds=0.05)) as port:
+    async with serving(echo(), limits=Limits(hello_seconds=0.3, cleanup_seconds=0.3)) as port:
         admission = next(each for each in made if each.limits == ServerLimits())
         async with AsyncExitStack() as stack:
             await opened(stack, port)
