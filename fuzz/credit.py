@@ -19,6 +19,7 @@ __all__ = ["Ledger", "target"]
 
 MORE: Final = 1
 MOST: Final = (1 << 53) - 1
+WINDOW: Final = max(LIMITS.stream_window, LIMITS.stream_window_read)
 
 
 @final
@@ -30,7 +31,17 @@ class Account:
         self.spent = 0
         self.head: f.Call | f.End | f.Error | f.Item | None = None
         self.received = 0
+        self.parts: list[tuple[int, int]] = []  # units and cost of each item, message and chunk
         self.reach = 0  # what would be spent if every payload that has begun were whole
+
+    def consumed(self, units: int) -> int:
+        """What the first ``units`` that were sent cost; a part of a frame in proportion, rounded up."""
+        total = 0
+        for count, cost in self.parts:
+            taken = min(units, count)
+            total += -(-cost * taken // count)
+            units -= taken
+        return total
 
 
 @final
@@ -78,9 +89,13 @@ class Ledger:
     def cost(self, account: Account, frame: f.Frame) -> int:
         """What a frame costs (TW-STR-030)."""
         if isinstance(frame, f.Items):
-            return max(len(frame.payload), LIMITS.item_cost * frame.count)
+            cost = max(len(frame.payload), LIMITS.item_cost * frame.count)
+            account.parts.append((frame.count, cost))
+            return cost
         if isinstance(frame, f.Chunk):
-            return max(len(frame.payload), LIMITS.item_cost)
+            cost = max(len(frame.payload), LIMITS.item_cost)
+            account.parts.append((len(frame.payload), cost))
+            return cost
         if isinstance(frame, f.Call | f.End | f.Error | f.Item):
             account.head = frame
             account.received = 0
@@ -93,14 +108,15 @@ class Ledger:
             assert account.received == head.size
             account.head = None
         if isinstance(head, f.Item):
+            if whole:
+                account.parts.append((1, max(head.size, LIMITS.item_cost)))
             return part + (max(0, LIMITS.item_cost - head.size) if whole else 0)
         return part if head.size > LIMITS.item_cost else 0
 
     def granted(self, account: Account, limit: int) -> None:
         """Enter a grant: it may open the largest window, or the remainder of a payload that has begun."""
-        window = max(LIMITS.stream_window, LIMITS.stream_window_read)
         # A payload that was given up meanwhile may still be granted: the grant has crossed the error.
-        most = max(account.spent + window, account.reach)
+        most = max(account.spent + WINDOW, account.reach)
         assert limit <= most, f"a grant of {limit}, where {most} is the most (TW-STR-035, TW-STR-043)"
         account.limit = max(account.limit, limit)
 
@@ -135,6 +151,7 @@ class Audited(Party):
 
     def compare_books(self, client: bool, connection: Connection) -> None:
         """What a sender counts is what the wire has seen; what a receiver has granted stays in its budget."""
+        app = self.apps[0 if client else 1]
         lent = 0
         for ours, table in ((True, connection._ours), (False, connection._theirs)):
             for number, stream in table.items():
@@ -146,6 +163,10 @@ class Audited(Party):
                 if stream.receive is not None:
                     window = stream.receive.window
                     lent += max(0, window.limit - window.consumed - LIMITS.stream_window)
+                    account = self.ledger.accounts.get((opened, number, not client))
+                    if account is not None and not isinstance(stream, Call):
+                        most = max(account.consumed(app.consumed(stream)) + WINDOW, account.reach)
+                        assert window.limit <= most, "credit for what nobody has consumed (TW-STR-035)"
         assert lent <= LIMITS.session_budget, (
             f"{lent} bytes are granted beyond the first windows (TW-STR-037)"
         )

@@ -59,6 +59,7 @@ class Witness(App):
         self.sent: dict[Stream, list[bytes]] = {}
         self.got: dict[Stream, list[bytes]] = {}
         self.natural: set[Stream] = set()
+        self.arrived: dict[Stream, int] = {}
         self.count = 0
 
     def payload(self) -> bytes:
@@ -82,10 +83,18 @@ class Witness(App):
         for stream, payload in remembered:
             self.sent.setdefault(stream, []).append(payload)
 
+    def consumed(self, stream: Stream) -> int:
+        """How many items, messages or bytes that came on a stream have been consumed."""
+        return self.arrived.get(stream, 0) - self.waiting.get(stream, 0)
+
     def take(self, events: list[Event]) -> None:
         """Remember what has come."""
         super().take(events)
         for event in events:
+            if isinstance(event, ItemReceived | ItemsReceived | ChunkReceived):
+                units = {ItemReceived: 1, ItemsReceived: getattr(event, "count", 0)}
+                arrived = units.get(type(event), len(event.payload))
+                self.arrived[event.stream] = self.arrived.get(event.stream, 0) + arrived
             if isinstance(event, ItemReceived | ChunkReceived):
                 self.got.setdefault(event.stream, []).append(event.payload)
             elif isinstance(event, ItemsReceived):
