@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -49,7 +50,11 @@ async def websocket_pair_reversed(left: AcceptTransport, right: AcceptTransport)
 
 
 @asynccontextmanager
-async def http1_pair(server: AcceptTransport, client: AcceptTransport) -> AsyncIterator[Relay]:
+async def http1_pair(
+    server: AcceptTransport,
+    client: AcceptTransport,
+    tls: tuple[ssl.SSLContext | None, ssl.SSLContext | None] = (None, None),
+) -> AsyncIterator[Relay]:
     """The server of an exchange, which may close it, and its client, which takes what comes."""
     accepted: list[Recorder] = []
 
@@ -59,9 +64,11 @@ async def http1_pair(server: AcceptTransport, client: AcceptTransport) -> AsyncI
         accepted.append(handler)
         return handler
 
-    listener = await serve_http1(accept, port=0, hosts=("127.0.0.1",))
+    serving, trusting = tls
+    listener = await serve_http1(accept, port=0, hosts=("localhost",), ssl_context=serving)
     async with open_relay("127.0.0.1", listener.port) as relay:
-        maker = Http1Client(f"http://127.0.0.1:{relay.port}/telewire")
+        scheme = "http" if trusting is None else "https"
+        maker = Http1Client(f"{scheme}://localhost:{relay.port}/telewire", ssl_context=trusting)
         exchange = maker.make()
         handler = client(exchange)
         exchange.open(handler)
@@ -93,6 +100,10 @@ async def test_websocket_server_keeps_the_contract() -> None:
 
 async def test_http1_keeps_the_contract() -> None:
     await check_transport(http1_pair, exchange=True)
+
+
+async def test_http1_over_tls_keeps_the_contract(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    await check_transport(functools.partial(http1_pair, tls=tls), exchange=True)
 
 
 async def test_websocket_over_tls_keeps_the_contract(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
