@@ -203,7 +203,9 @@ class Connection(Resuming):
             return
         try:
             for timer in self._timers.due(now):
-                self._refuse_stream(timer.call, ErrorCode.DEADLINE_EXCEEDED)
+                # One that was due at the same time may have ended this call, too.
+                if timer.timed:
+                    self._refuse_stream(timer.call, ErrorCode.DEADLINE_EXCEEDED)
         except RemoteProtocolError as error:
             self._violated(error)
             return

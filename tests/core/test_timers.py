@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from telewire.core.timers import SWEEP, Timers
+from telewire.testing.pair import Pair
+from tests.core.dialogue import K, assert_empty, names
 
 
 class Owner:
@@ -62,3 +64,14 @@ def test_far_deadlines_of_what_has_ended_are_swept_out() -> None:
         gone.timed = False
     assert len(timers._heap) <= SWEEP + 1
     assert timers.due(1e9) == alive
+
+
+def test_a_call_that_ends_with_another_whose_time_is_up_is_answered_once() -> None:
+    connection = Pair().client
+    call = connection.call("f", b"", [(K.CHANNEL, 0)], deadline=1.0, now=0.0)
+    connection.call(call.declared[0], b"", deadline=1.0)
+    connection.handle_timeout(1.0)
+    told = names(connection.events_received())
+    assert (told.count("CallRejected"), told.count("CallOver")) == (2, 2)
+    assert connection.data_to_send() == []
+    assert_empty(connection)
