@@ -75,7 +75,12 @@ small: st.SearchStrategy[Any] = st.recursive(
 
 @settings(max_examples=400)
 @given(small | strategies.values)
-@example({"a": True, "b": False})
+@example({"a": True, "b": False, "c": 7, "d": "text", "e": 70_000, "f": None})
+@example(["text", 7, True, 1024, 70_000, 1.5, b"bytes", None, -3])
+@example([float("inf")])
+@example([bytes(256)])
+@example({1: 2})
+@example([object])
 def test_small_values_have_the_bytes_of_the_full_encoder(value: object) -> None:
     quick = encode_small(value)
     assert (quick is not None) is is_small(value)
