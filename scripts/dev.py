@@ -30,7 +30,8 @@ WHEEL_VENV: Final = ROOT / ".venv-wheel"
 # Each level holds everything of those before it, so an environment only ever grows.
 LEVELS: Final = ("", "test", "dev")
 
-PROCESSES: Final = 2
+# The tests of the machine compute, most others wait for sockets and processes.
+PROCESSES: Final = {"machine": 2, "others": 4}
 FULLY_COVERED: Final = ("telewire/wire", "telewire/core")
 """Every branch of these is taken by a test; a machine that guards a wire has no untried corner."""
 MACHINE_TESTS: Final = ("tests/core", "tests/wire", "tests/test_i8_emitted_frames_validate.py")
@@ -166,15 +167,15 @@ def run_tests(arguments: Sequence[str]) -> int:
     whole = not arguments
     runs = [("some", list(arguments))]
     if whole:
-        # Two files at a time: most tests wait for sockets and processes more than they compute.
-        together = [f"--numprocesses={PROCESSES}", "--dist=loadfile"]
         runs = [
-            ("machine", [*together, "--cov", "--cov-report=", *MACHINE_TESTS]),
-            ("others", [*together, "tests", *(f"--ignore={path}" for path in MACHINE_TESTS)]),
+            ("machine", ["--cov", "--cov-report=", *MACHINE_TESTS]),
+            ("others", ["tests", *(f"--ignore={path}" for path in MACHINE_TESTS)]),
         ]
     problems: list[str] = []
     reports: list[Path] = []
     for name, extra in runs:
+        if whole:
+            extra = [f"--numprocesses={PROCESSES[name]}", "--dist=loadfile", *extra]
         reports.append(BUILD / "tests" / f"{name}.xml")
         say("running " + " ".join(["pytest", *extra]))
         status = call([python, "-m", "pytest", f"--junitxml={reports[-1]}", *extra])
