@@ -21,6 +21,7 @@ from telewire import (
     Service,
     get_context,
 )
+from telewire.wire.frames import Kind
 from tests.runtime.lives import Endless
 from tests.runtime.world import Bugs, Connected, quiescent, until
 
@@ -62,6 +63,9 @@ async def test_what_has_arrived_whole_stays_readable(connected: Connected) -> No
 
     async with connected(service) as world:
         result = await world.remote.down()
+        # Its end has left when the server has forgotten it; a thread reads the list.
+        streams = world.server_driver.connection._ours
+        await until(lambda: all(stream.kind is not Kind.BYTES for stream in streams.values()))
         await quiescent(world.remote)
         await contexts[0].aclose()
         await quiescent(world.remote)

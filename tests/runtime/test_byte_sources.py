@@ -18,7 +18,7 @@ import anyio.lowlevel
 import pytest
 
 from telewire import ByteStream, Service, get_context
-from tests.runtime.world import Bugs, Connected
+from tests.runtime.world import Bugs, Connected, until
 
 DATA = bytes(range(256)) * 1200
 
@@ -309,7 +309,7 @@ async def test_the_thread_of_a_plain_function_steps_what_it_made(connected: Conn
     async with connected(service) as world:
         assert (await (await world.remote.table()).read()).count(b";") == 50
         await world.settled()
-    assert len(threads) == 2
+        await until(lambda: len(threads) == 2)
     assert threads[0] is threads[1] is not threading.current_thread()
 
 
