@@ -51,7 +51,8 @@ def test_values_travel_and_nest_no_deeper_than_asked(depth: int) -> None:
         assert decode_value(encode_value(value)) == listed(value)
 
     check()
-    assert min(depth, 2) <= deepest <= depth
+    # How deep the few that are drawn go is chance.
+    assert min(depth, 1) <= deepest <= depth
 
 
 @FEW

@@ -212,7 +212,7 @@ async def test_what_cleans_up_may_wait_for_a_bounded_time(connected: Connected) 
             finally:
                 seen.append("out of patience")
 
-    async with connected(service, limits=Limits(cleanup_seconds=0.05)) as world:
+    async with connected(service, limits=Limits(cleanup_seconds=0.5)) as world:
         handle = await world.remote.rows(lambda text: text.upper())
         await anext(handle)
         await handle.aclose()

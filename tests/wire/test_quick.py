@@ -280,6 +280,8 @@ def test_both_ways_of_decoding_agree(data: bytes, behind: bytes) -> None:
     for padded in (data, b"\x82" + data + b"\x59\x20\x00" + bytes(8192)):
         try:
             value: Any = strictly(padded)
+            if padded is not data and value[1] != bytes(8192):
+                return  # What came behind the first item has taken the padding in.
             both.append(repr(value if padded is data else value[0]))
         except RemoteProtocolError as error:
             both.append(error.code)
