@@ -26,13 +26,14 @@ from telewire import (
     get_context,
 )
 from telewire.runtime import threads
-from tests.runtime.own_threads import join_workers, workers
+from tests.runtime.own_threads import join_workers, note_strays, workers
 from tests.runtime.world import Bugs, Connected, caught, drained, until
 
 
 @pytest.fixture(autouse=True)
 def none_left(guarded: None) -> Iterator[None]:
     """Every test ends with no thread of ours."""
+    note_strays()
     yield
     join_workers()
 
