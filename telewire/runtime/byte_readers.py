@@ -258,8 +258,12 @@ class BlockingReader(LosingReader):
             await self._signal.wait()
         first = self._arrived.popleft()
         if isinstance(first, Awaitable):
-            # A read that looks sync and is not; at its end it gives nothing, and is asked again.
-            return await first or self._end_of_reads()
+            # A read that looks sync and is not; at its end it gives nothing, and would be asked again.
+            chunk = await first
+            if not chunk:
+                await self.aclose()
+                raise StopAsyncIteration
+            return chunk
         return self._joined(as_bytes(first))
 
     def _joined(self, first: bytes) -> bytes:
@@ -271,10 +275,6 @@ class BlockingReader(LosingReader):
             parts.append(arrived.popleft())  # type: ignore[arg-type]  # bytes, as just seen
             size += len(parts[-1])
         return first if len(parts) == 1 else b"".join(parts)
-
-    @staticmethod
-    def _end_of_reads() -> object:
-        raise StopAsyncIteration
 
     def _stepped(self) -> None:
         self._stepping = False

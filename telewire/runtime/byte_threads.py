@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar, final
@@ -131,9 +130,4 @@ class OwnThread:
         """Let the thread end behind what was given to it; from any thread."""
         worker, self._worker = self._worker, None
         if worker is not None:
-            if self._backend.owns_current_thread():
-                worker.release()
-            else:
-                # The loop may be gone, and with it whoever would mind.
-                with contextlib.suppress(RuntimeError):
-                    self._backend.call_soon_threadsafe(worker.release)
+            worker.release()

@@ -88,12 +88,15 @@ class WorkerThread:
 
     def hold(self) -> None:
         """Keep the thread; the caller owes :meth:`release`."""
-        self._holders += 1
+        with _lock:
+            self._holders += 1
 
     def release(self) -> None:
-        """Let the thread end, if this was the last holder."""
-        self._holders -= 1
-        if not self._holders:
+        """Let the thread end, if this was the last holder. From any thread: the loop may be gone."""
+        with _lock:
+            self._holders -= 1
+            over = not self._holders
+        if over:
             self._jobs.put(None)
 
     def submit(
@@ -105,14 +108,11 @@ class WorkerThread:
         """
         self.hold()
 
-        def finished() -> None:
-            self.release()
-            done()
-
         def run() -> None:
             self.waits = Waits(self.backend) if waits is None else waits
             self._context.run(job)
-            self.backend.call_soon_threadsafe(finished)
+            self.release()
+            self.backend.call_soon_threadsafe(done)
 
         self._jobs.put(run)
 

@@ -17,10 +17,18 @@ import pytest
 
 from telewire import Limits, Remote, Service
 from telewire.runtime.backend import current_backend
+from tests.runtime.own_threads import join_workers
 from tests.runtime.world import Bugs, Connected, RemoteOf, World, lived, memory_world, until, websocket_world
 
 WATCHDOG_SECONDS = 10.0
 WORLDS = {"memory": memory_world, "websocket": websocket_world}
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """Every test ends with no thread of ours."""
+    yield
+    join_workers()
 
 
 @pytest.fixture(params=sorted(WORLDS))

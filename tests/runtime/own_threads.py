@@ -15,20 +15,7 @@ __all__ = ["Unread", "join_workers", "workers"]
 
 def workers() -> list[threading.Thread]:
     """The threads that telewire runs at present."""
-    return [
-        thread
-        for thread in threading.enumerate()
-        if thread.name.startswith("telewire ") and thread not in _strays
-    ]
-
-
-# Threads of tests of other files, whose loop ended while a step of theirs was on its way.
-_strays: set[threading.Thread] = set()
-
-
-def note_strays() -> None:
-    """Leave out of account what ran before this test."""
-    _strays.update(workers())
+    return [thread for thread in threading.enumerate() if thread.name.startswith("telewire ")]
 
 
 def join_workers() -> None:
@@ -36,7 +23,7 @@ def join_workers() -> None:
     for thread in workers():
         thread.join(5)
     assert not workers()
-    assert threads._running == len([thread for thread in _strays if thread.is_alive()])
+    assert threads._running == 0
 
 
 class Unread:

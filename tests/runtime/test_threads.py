@@ -26,16 +26,10 @@ from telewire import (
     get_context,
 )
 from telewire.runtime import threads
-from tests.runtime.own_threads import join_workers, note_strays, workers
+from tests.runtime.own_threads import workers
 from tests.runtime.world import Bugs, Connected, caught, drained, until
 
-
-@pytest.fixture(autouse=True)
-def none_left(guarded: None) -> Iterator[None]:
-    """Every test ends with no thread of ours."""
-    note_strays()
-    yield
-    join_workers()
+pytestmark = pytest.mark.usefixtures("guarded")
 
 
 async def test_plain_def_does_not_block_the_loop(connected: Connected) -> None:

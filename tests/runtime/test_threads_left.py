@@ -21,16 +21,10 @@ from telewire import (
 )
 from telewire.runtime import context
 from telewire.runtime.waits import WaitCancelled
-from tests.runtime.own_threads import Unread, join_workers, note_strays
+from tests.runtime.own_threads import Unread
 from tests.runtime.world import Connected, caught, until
 
-
-@pytest.fixture(autouse=True)
-def none_left(guarded: None) -> Iterator[None]:
-    """Every test ends with no thread of ours."""
-    note_strays()
-    yield
-    join_workers()
+pytestmark = pytest.mark.usefixtures("guarded")
 
 
 class Unwound:

@@ -22,19 +22,14 @@ from telewire import (
     Service,
 )
 from tests.runtime.lives import Endless
-from tests.runtime.own_threads import Unread, join_workers, note_strays
+from tests.runtime.own_threads import Unread
 from tests.runtime.world import Bugs, Connected, drained, until
 
 WINDOW = 4096
 LEAST = Limits().item_cost
 
 
-@pytest.fixture(autouse=True)
-def none_left(guarded: None) -> Iterator[None]:
-    """Every test ends with no thread of ours."""
-    note_strays()
-    yield
-    join_workers()
+pytestmark = pytest.mark.usefixtures("guarded")
 
 
 async def numbers(to: int) -> AsyncIterator[int]:
