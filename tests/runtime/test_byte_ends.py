@@ -40,6 +40,8 @@ async def test_a_natural_end_is_told_after_the_last_chunk_is_taken(connected: Co
         call.on_close(lambda: told.append("call here"))
         stream = await call
         stream.on_close(lambda: told.append("stream"))
+        # A thread reads the list.
+        await until(lambda: told == ["call"])
         await quiescent(world.remote)
         assert told == ["call"]
         assert await stream.receive() == b"abc"
