@@ -95,7 +95,7 @@ class Connection(Resuming):
         self._token = token
         self._offers_resume = resume and not exchange and (side == "client" or session_id is not None)
         self._hello = encode_frame(make_hello(self.limits, session_id, token, self._offers_resume))
-        if side == "server" or exchange:
+        if (side == "server") is not exchange:
             self._scheduler.add_sign(self._hello)
         if exchange:
             self.peer_limits = without_credit(peer_limits or Limits())
@@ -353,7 +353,7 @@ class Connection(Resuming):
         return self.state is _OPEN and not self.heard_all and not self._peer_closed
 
     def _speaks(self) -> bool:
-        return not self.said_all
+        return not self.said_all and (self.side == "client" or self.state is not ConnectionState.OPENING)
 
     def _check_own(self, limits: Limits, session_id: bytes | None, token: bytes | None) -> None:
         """What the application may not choose (TW-NEG-011, TW-LIM-003, TW-STR-045, TW-SES-070)."""
@@ -398,8 +398,9 @@ class Connection(Resuming):
         self._move(ConnectionInput.HELLO_RECEIVED)
         self._unpositioned += 1
         self._opened = True
-        if self.side == "client" and not self.exchange:
+        if (self.side == "client") is not self.exchange:
             self._scheduler.add_sign(self._hello)
+        if self.side == "client" and not self.exchange:
             self._session_id, self._token = frame.session, frame.token
         features = frozenset[int]()
         if self._offers_resume and RESUME in frame.features and self._session_id is not None:

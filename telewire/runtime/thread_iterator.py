@@ -163,27 +163,44 @@ class ThreadProducer(ItemSender):
                 return None
             room = connection.room(stream)
             batch = await Step(self._body, worker, lambda: self._take(room))  # noqa: B023  # run at once
-            if self._stopped:
-                for item in batch.odd:  # type: ignore[unreachable]  # it changes in the await
-                    discard(item, self._driver)
+            if not await self._send_taken(batch):
                 return None
-            self._send_ready()
-            for item in batch.odd:
-                self._send(item)
-            self._driver.schedule()
             if batch.ended or batch.error is not None:
                 return batch
             # A step cannot be cancelled, and there may be credit for ever.
             await self._driver.backend.checkpoint()
 
+    async def _send_taken(self, batch: _Batch) -> bool:
+        """Send what a few steps gave; false, and nothing of it is kept, where stopped."""
+        wanted = False
+        try:
+            self._send_ready()
+            # Frames cost a few bytes more than the items in them, which the thread cannot know.
+            while self._ready:
+                await self._park()
+                self._send_ready()
+            if batch.odd:
+                await self._park()
+            wanted = not self._stopped
+        finally:
+            if not wanted:
+                self._ready.clear()
+                for item in batch.odd:
+                    discard(item, self._driver)
+        if wanted:
+            for item in batch.odd:
+                self._send(item)
+            self._driver.schedule()
+        return wanted
+
     def _send_ready(self) -> None:
-        """Send what the thread has encoded so far."""
+        """Send what the thread has encoded so far, as far as the credit goes."""
         self._told = False
         connection, stream, ready = self._driver.connection, self._stream, self._ready
         if self._stopped or stream.retired:
             ready.clear()
             return
-        while ready:
+        while ready and connection.writable(stream):
             connection.send_item(stream, ready.popleft())
         self._driver.schedule()
 

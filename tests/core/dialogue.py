@@ -93,6 +93,20 @@ class Peer:
         return C(last.code)
 
 
+def close_code(frames: Sequence[f.Frame]) -> C:
+    """The code of the close that is the last of what left."""
+    last = frames[-1]
+    assert isinstance(last, f.Close)
+    return C(last.code)
+
+
+def end_code(events: Sequence[Event]) -> C:
+    """The code with which the conversation ended, as the last event says."""
+    last = events[-1]
+    assert isinstance(last, ConnectionClosed)
+    return C(last.code)
+
+
 def refusal(peer: Peer, *frames: f.Frame) -> C:
     """Let the peer emit frames that break a rule; returns the code of the close."""
     peer.core.receive_data(batch(*frames), peer.now)

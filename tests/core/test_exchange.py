@@ -43,6 +43,18 @@ def test_the_call_leaves_with_the_hello_and_the_request_ends_with_it() -> None:
     assert call.number == 0
 
 
+def test_a_server_says_nothing_before_it_has_heard_a_hello() -> None:
+    server = Connection("server", exchange=True)
+    assert sent(server) == []
+    server.handle_timeout(server.limits.idle_seconds)
+    assert [type(frame) for frame in sent(server)] == [f.Close]
+    server = Connection("server", exchange=True, limits=Limits(idle_seconds=1, hello_seconds=10))
+    server.handle_timeout(1)
+    assert sent(server) == []
+    server.receive_data(batch(hello()), 2.0)
+    assert [type(frame) for frame in sent(server)] == [f.Hello]
+
+
 def test_answer_and_close_leave_in_one_go_and_both_sides_are_over() -> None:
     both = Both()
     ours, theirs = both.call()

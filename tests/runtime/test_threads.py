@@ -295,6 +295,31 @@ async def test_a_step_that_blocks_holds_nothing_back(connected: Connected) -> No
         assert [item async for item in items] == [3]
 
 
+@pytest.mark.parametrize("odd", [False, True])
+async def test_what_a_frame_costs_besides_its_items_is_not_overspent(connected: Connected, odd: bool) -> None:
+    window, cost = 4096, Limits().item_cost
+    item = bytes((window - cost) // 3 - 3)
+    last: object = iter([1]) if odd else b"last"
+    service = Service()
+    gate = threading.Event()
+
+    @service.function
+    def fills() -> Iterator[object]:
+        yield from [item] * 3
+        assert gate.wait(5)
+        yield last
+
+    async with connected(service, limits=Limits(stream_window=window, stream_window_read=window)) as world:
+        items = await world.remote.fills()
+        # Now that the three have left, less is left for the fourth than their own bytes would leave.
+        await until(lambda: len(world.sent) > 3 * len(item))
+        gate.set()
+        assert [await anext(items) for _ in range(3)] == [item] * 3
+        fourth = await anext(items)
+        assert [each async for each in fourth] == [1] if odd else fourth == b"last"
+        assert [each async for each in items] == []
+
+
 async def test_a_plain_function_cannot_be_interrupted(connected: Connected) -> None:
     service = Service()
     gate, began = threading.Event(), anyio.Event()
