@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from telewire.cli.arguments import parse_arguments, parse_headers
-from telewire.cli.connection import connection_options, run
+from telewire.cli.connection import connection_options, connection_to, run
 from telewire.cli.outcomes import STATUSES, Status
 from telewire.cli.results import Results
 from telewire.cli.saving import Bars
@@ -13,7 +13,6 @@ from telewire.errors import TelewireError
 from telewire.runtime.byte_stream import ByteStream
 from telewire.runtime.remote import with_options
 from telewire.runtime.transport import TransportName
-from telewire_transports import connect
 
 __all__ = ["call"]
 
@@ -58,6 +57,7 @@ def call(
     arguments: tuple[str, ...],
     headers: tuple[str, ...],
     transport: TransportName | None,
+    patience: float,
     timeout: float | None,
     json: bool,
     output: str | None,
@@ -76,7 +76,7 @@ def call(
             for value in (*args, *kwargs.values()):
                 if isinstance(value, ByteStream):
                     bars.watch(value, f"sending {value.name}")
-            async with connect(url, headers=parsed, transport=transport) as remote:
+            async with connection_to(url, parsed, transport, patience) as remote:
                 started = with_options(remote[name], timeout=timeout)(*args, **kwargs)
                 try:
                     await results.show(await started)

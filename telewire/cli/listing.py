@@ -7,13 +7,12 @@ from collections.abc import Mapping
 import click
 
 from telewire.cli.arguments import parse_headers
-from telewire.cli.connection import connection_options, run
+from telewire.cli.connection import connection_options, connection_to, run
 from telewire.cli.outcomes import STATUSES, Status
 from telewire.cli.texts import harmless, json_text
 from telewire.errors import FunctionNotFound
 from telewire.runtime.introspection import LIST
 from telewire.runtime.transport import TransportName
-from telewire_transports import connect
 
 __all__ = ["list_functions"]
 
@@ -33,7 +32,9 @@ Example:
 @click.option(
     "--json", is_flag=True, help="Print JSON: an array of objects with name, signature and summary."
 )
-def list_functions(url: str, headers: tuple[str, ...], transport: TransportName | None, json: bool) -> None:
+def list_functions(
+    url: str, headers: tuple[str, ...], transport: TransportName | None, patience: float, json: bool
+) -> None:
     """Print the functions served at URL, with their signatures.
 
     A server tells only where it was made with Service(introspection=True).
@@ -41,7 +42,7 @@ def list_functions(url: str, headers: tuple[str, ...], transport: TransportName 
     parsed = parse_headers(headers)
 
     async def perform() -> Status:
-        async with connect(url, headers=parsed, transport=transport) as remote:
+        async with connection_to(url, parsed, transport, patience) as remote:
             try:
                 functions = await remote[LIST]()
             except FunctionNotFound:

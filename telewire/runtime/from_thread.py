@@ -29,12 +29,11 @@ def wait(awaitable: Awaitable[R]) -> R:
         Exception: whatever the awaitable raises.
     """
     try:
-        waits = _waits_here("telewire.wait()", "await")
-    except RuntimeError:
+        return _waits_here("telewire.wait()", "await").wait(lambda: awaitable)
+    finally:
+        # It may never have begun: this is no such thread, or nobody wants its result any more.
         if isinstance(awaitable, CoroutineType):
             awaitable.close()
-        raise
-    return waits.wait(lambda: awaitable)
 
 
 def _waits_here(what: str, instead: str) -> Waits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -213,6 +214,37 @@ async def test_what_cleans_up_may_wait_for_a_bounded_time(connected: Connected) 
         await handle.aclose()
         await until(lambda: len(seen) == 2)
     assert seen == ["ONE MORE THING", "out of patience"]
+
+
+async def test_what_a_late_wait_was_given_is_closed(connected: Connected) -> None:
+    service = Service()
+    began = anyio.Event()
+    left: list[str] = []
+
+    async def never() -> None:
+        raise AssertionError("nobody wants it any more")
+
+    @service.function
+    def work() -> None:
+        try:
+            telewire.wait(forever())
+        finally:
+            late = never()
+            try:
+                telewire.wait(late)
+            finally:
+                left.append(inspect.getcoroutinestate(late))
+
+    async def forever() -> None:
+        began.set()
+        await anyio.sleep_forever()
+
+    async with connected(service) as world:
+        call = world.remote.work()
+        await began.wait()
+        call.cancel()
+        await until(lambda: bool(left))
+    assert left == [inspect.CORO_CLOSED]
 
 
 async def test_a_callback_in_the_thread_waits_for_a_bounded_time(
