@@ -107,6 +107,7 @@ class SendHalf:
         "_fragment",
         "_item_cost",
         "_large",
+        "_small",
         "deficit",
         "outbox",
         "queued",
@@ -132,6 +133,8 @@ class SendHalf:
         # A payload up to half a window always gets its credit once the receiver has consumed, since
         # less than that can be consumed and not yet granted; a larger one asks by its first fragment.
         self._large = min(peer.stream_window // 2, peer.fragment_bytes)
+        # What is larger goes the way on which its size is checked.
+        self._small = min(self._large - HEAD_BYTES, peer.message_bytes)
 
     @property
     def writable(self) -> bool:
@@ -172,7 +175,7 @@ class SendHalf:
 
     def is_small(self, payload: bytes) -> bool:
         """Whether an item may share a frame with its neighbours."""
-        return len(payload) <= self._large - HEAD_BYTES
+        return len(payload) <= self._small
 
     def queue(self, outgoing: Outgoing) -> None:
         """Queue a payload that travels alone."""

@@ -21,7 +21,7 @@ from telewire.core.events import (
     StreamReset,
 )
 from telewire.core.states import ConnectionState
-from telewire.errors import LocalProtocolError, RemoteProtocolError
+from telewire.errors import LocalProtocolError, RemoteProtocolError, ResourceExhausted
 from telewire.limits import Limits
 from telewire.testing.pair import Pair
 from telewire.wire import frames as f
@@ -525,3 +525,18 @@ def test_i11_the_advertised_limits_bind_our_own_commands() -> None:
     [event] = pair.take()[1]
     assert isinstance(event, CallReceived)
     assert len(event.payload) == SMALL.message_bytes
+
+
+@pytest.mark.parametrize("kind", [K.ITEMS, K.CHANNEL])
+def test_i11_the_size_of_small_items_binds_too(kind: K) -> None:
+    # 2,000 bytes would share a frame with their neighbours.
+    peer = Peer(theirs=Limits(message_bytes=1024))
+    _, (stream,) = peer.answered(0, (kind, 1 if kind is K.CHANNEL else None))
+    send = peer.core.send_message if kind is K.CHANNEL else peer.core.send_item
+    for size in (1025, 2000, 100_000):
+        with pytest.raises(ResourceExhausted, match=f"{size} bytes is larger than the 1024"):
+            send(stream, bytes(size))
+    assert peer.hear() == []
+    send(stream, bytes(1024))
+    [frame] = peer.hear()
+    assert isinstance(frame, f.Items)
