@@ -93,6 +93,7 @@ class Acceptor:
         elif owner != principal:
             self._refuse(connection, session)
         elif session.resume(resume.attempt, resume.received, now):
+            session.states_positions = connection.states_positions
             # A hello that comes again says nothing new.
             session.take_frames(rest[1:] if rest and isinstance(rest[0], Hello) else rest, len(batch), now)
             return session

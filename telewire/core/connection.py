@@ -23,6 +23,7 @@ from telewire.core.flow import Pool
 from telewire.core.halves import Outgoing, SendHalf
 from telewire.core.ids import LAST
 from telewire.core.negotiation import RESUME, VERSION, make_hello, read_hello, too_small
+from telewire.core.placing import BATCH_HEAD_BYTES, cut_stated
 from telewire.core.resuming import Resuming
 from telewire.core.states import (
     ConnectionInput,
@@ -44,7 +45,6 @@ _OPEN: Final = ConnectionState.OPEN
 _ATTACHED: Final = LinkState.ATTACHED
 _EMITTED: Final = OutgoingInput.EMITTED
 
-BATCH_HEAD_BYTES: Final = 9
 IDENTITY_BYTES: Final = 64
 
 
@@ -129,6 +129,8 @@ class Connection(Resuming):
         """Take the frames of a batch of ``size`` bytes: what :meth:`receive_data` does with them."""
         self._unpositioned = 0
         try:
+            if self.states_positions:
+                frames = self._take_new(frames, now)
             for frame in frames:
                 if self.state is _OPEN and self.link is _ATTACHED and type(frame) is not wire.Close:
                     self._receive(frame)
@@ -246,6 +248,7 @@ class Connection(Resuming):
         departures = self._departures
         frames: list[bytes] = scheduler.take_signs(max_bytes) if scheduler.signs else []
         size = sum(map(len, frames))
+        bare, position = len(frames), 0 if departures is None else departures.next
         if departures is not None and departures.again and (not frames or size < max_bytes):
             frames += departures.take_again(max_bytes - size)
             size = sum(map(len, frames))
@@ -274,7 +277,10 @@ class Connection(Resuming):
         self._pings = 0
         if not scheduler.control:
             self._forced = 0
-        batches = self._cut(frames, size) if frames else []
+        if self.states_positions:
+            batches = cut_stated(frames, bare, position, self.peer_limits)
+        else:
+            batches = self._cut(frames, size) if frames else []
         if self.state is ConnectionState.CLOSING and scheduler.idle and (not frames or size < max_bytes):
             self._move(ConnectionInput.CLOSE_EMITTED)
             self._finish_close()
@@ -406,6 +412,10 @@ class Connection(Resuming):
         if self._offers_resume and RESUME in frame.features and self._session_id is not None:
             features = frozenset((RESUME,))
             self._begin_session()
+        elif self.states_positions:
+            raise RemoteProtocolError(
+                "Over HTTP a conversation needs feature 1, resume, on both sides.", ErrorCode.UNSUPPORTED
+            )
         self._events.append(HelloReceived(VERSION, features, self.peer_limits, frame.session))
         return True
 

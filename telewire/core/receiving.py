@@ -76,6 +76,8 @@ class Receiving(Session):
             self._receive_goaway(frame)
         elif isinstance(frame, wire.Unknown):
             self._receive_unknown(frame)
+        elif self._came_before(frame):
+            self._unpositioned += 1
         elif isinstance(frame, (wire.Hello, wire.Resume, wire.Resumed, wire.Position, wire.Close)):
             # A close has been dealt with before it could come here.
             raise RemoteProtocolError(

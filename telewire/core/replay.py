@@ -41,6 +41,11 @@ class Departures:
         """How many positions have been given."""
         return self.base + len(self._kept)
 
+    @property
+    def next(self) -> int:
+        """The position of the next frame that leaves, for the first time or again."""
+        return self.base + len(self._kept) - len(self._again)
+
     def has_room(self, size: int) -> bool:
         """Whether a frame may leave behind ``size`` bytes that are about to (TW-SES-021)."""
         return self.held + size <= self._bound

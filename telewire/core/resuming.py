@@ -33,6 +33,8 @@ class Resuming(Ending):
         self._ping_open = False
         self._eof = False
         self._opened = False
+        # The transport in use was left for another, which has not answered yet.
+        self._moving = False
         # What a client says first on a new transport.
         self._resume: list[bytes] = []
         self._hello = b""
@@ -74,10 +76,30 @@ class Resuming(Ending):
                 f"attach() is for a client whose transport is lost; this {self.side} is {self.state.value} "
                 f"and {self.link.value}. Call receive_eof() first; a server is resumed by its Acceptor."
             )
+        self._now = now
+        self._detach("The transport to move to did not answer.")
+        self._ask_to_resume(now)
+
+    def move(self, now: float) -> None:
+        """Go on over a new transport, as the client, while the old one is alive: give nothing more of that.
+
+        The application hears of it only where it fails; then the session is detached (TW-SES-045).
+
+        Raises:
+            LocalProtocolError: there is no session, or its transport is lost already: then use attach().
+        """
+        if self.side == "server" or self.state is not ConnectionState.OPEN or not self.resumable:
+            raise LocalProtocolError(f"This {self.side} is {self.state.value} and has no session to move.")
+        if self.link is not _ATTACHED:
+            raise LocalProtocolError(f"The session is {self.link.value}; use attach().")
+        self._moving = True
+        self._expires = now + self.limits.resume_seconds
+        self._ask_to_resume(now)
+
+    def _ask_to_resume(self, now: float) -> None:
         assert self._session_id is not None
         assert self._token is not None
         assert self._arrivals is not None
-        self._move_link(LinkInput.LOST)
         self._move_link(LinkInput.RESUME_EMITTED)
         self._attempt += 1
         received = self._arrivals.acknowledged()
@@ -136,6 +158,7 @@ class Resuming(Ending):
             )
         self._check_extensions(frame.extensions, "RESUMED")
         self._move_link(LinkInput.RESUMED)
+        self._moving = False
         self._go_on(frame.received)
         return self.state is ConnectionState.OPEN
 
@@ -162,7 +185,8 @@ class Resuming(Ending):
 
     def _detach(self, text: str) -> None:
         """Go on without a transport, for a while."""
-        if self.link is _ATTACHED:
+        if self.link is _ATTACHED or self._moving:
+            self._moving = False
             self._expires = self._now + self.limits.resume_seconds
             self._events.append(SessionDetached(text))
             for call in self._unresumable_calls():

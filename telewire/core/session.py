@@ -6,20 +6,29 @@ has acknowledged it, and what a lost transport has swallowed leaves again on the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from telewire.core.answering import Answering
+from telewire.core.placing import place
 from telewire.core.replay import Arrivals, Departures
 from telewire.core.states import LINK, LinkInput, LinkState, advance
 from telewire.core.streams import Call
 from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.limits import Limits
 from telewire.wire.codec import encode_frame
-from telewire.wire.frames import Ack
+from telewire.wire.frames import Ack, Frame, Hello, Position, Resume
 
 __all__ = ["Session"]
 
 
 class Session(Answering):
     """Positions, acknowledgements and the link; the middle part of ``Connection`` that knows of them."""
+
+    states_positions: bool = False
+    """Whether the transport may repeat or reorder batches, so that each states its position (TW-SES-050).
+    Whoever attaches a transport says so here before anything is sent or received on it."""
+    missed: bool = False
+    """Whether the last batch was refused because one before it is missing (TW-SES-052)."""
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
@@ -56,6 +65,30 @@ class Session(Answering):
         arrivals = self._arrivals
         if arrivals is not None and arrivals.due is not None and arrivals.due <= now:
             self._scheduler.add_sign(encode_frame(Ack(arrivals.acknowledged())))
+
+    def _take_new(self, frames: Sequence[Frame], now: float) -> Sequence[Frame]:
+        """What is new of a batch that may have come before, or too early."""
+        if frames and isinstance(frames[0], Position) and not self._understood(frames[0].extensions):
+            raise RemoteProtocolError(
+                "POSITION has an extension key that must be understood and is not.", ErrorCode.UNSUPPORTED
+            )
+        arrivals = self._arrivals
+        if arrivals is not None:
+            expected = arrivals.count
+        else:
+            # Nothing is expected ahead of a hello.
+            expected = 0 if any(isinstance(frame, Hello) for frame in frames) else -1
+        fresh, known = place(frames, expected)
+        self.missed = known < 0
+        if known and arrivals is not None:
+            arrivals.due = now
+        return fresh
+
+    def _came_before(self, frame: Frame) -> bool:
+        """Whether a frame that opens a transport is one that came already, where that may be (TW-SES-054)."""
+        if isinstance(frame, Resume):
+            return self.states_positions and frame.attempt == self._attempt
+        return self.states_positions and isinstance(frame, Hello)
 
     def _receive_ack(self, frame: Ack) -> None:
         self._unpositioned += 1

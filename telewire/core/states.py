@@ -112,8 +112,10 @@ class LinkInput(TableEnum):
 
 
 LINK: Final[dict[LinkState, dict[LinkInput, LinkState]]] = {
+    # A client may also leave a transport that is alive for a better one.
     LinkState.ATTACHED: {
         LinkInput.LOST: LinkState.DETACHED,
+        LinkInput.RESUME_EMITTED: LinkState.RESUMING,
     },
     LinkState.DETACHED: {
         LinkInput.RESUME_EMITTED: LinkState.RESUMING,

@@ -43,7 +43,7 @@ EXPECTED = {
         closed:
     """,
     "link": """
-        attached: lost -> detached
+        attached: lost -> detached; resume emitted -> resuming
         detached: resume emitted -> resuming; resumed -> attached
         resuming: lost -> detached; resumed -> attached
     """,
