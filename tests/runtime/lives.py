@@ -10,11 +10,13 @@ import anyio.lowlevel
 
 from telewire import (
     ByteStream,
+    Channel,
     Service,
     get_context,
 )
 
 KINDS = ("promise", "iterator", "function")
+EVERY_KIND = (*KINDS, "bytes", "channel")
 
 
 class Giving:
@@ -34,6 +36,8 @@ class Giving:
             "promise": self.later,
             "iterator": self.items,
             "function": lambda: self.called,
+            "bytes": lambda: ByteStream(self.chunks()),
+            "channel": self.listened,
         }
         return {kind: makers[kind]() for kind in kinds}
 
@@ -51,6 +55,20 @@ class Giving:
             yield 2
         finally:
             self.cleaned.append("iterator")
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        try:
+            yield b"1"
+            await self.items_gate.wait()
+            yield b"2"
+        finally:
+            self.cleaned.append("bytes")
+
+    def listened(self) -> Channel[int, int]:
+        channel = Channel[int, int]()
+        # An end that nobody listens to is closed with its handle.
+        channel.listen(lambda number: None)
+        return channel.peer
 
     async def called(self, number: int) -> int:
         await anyio.lowlevel.checkpoint()

@@ -24,7 +24,7 @@ from telewire import (
     Service,
     get_context,
 )
-from tests.runtime.lives import KINDS, Giving
+from tests.runtime.lives import EVERY_KIND, KINDS, Giving
 from tests.runtime.world import Bugs, Connected, caught, quiescent, until
 
 
@@ -181,12 +181,12 @@ async def test_on_close_of_a_handle_that_is_dropped(connected: Connected) -> Non
     given = Giving()
     reasons: dict[str, object] = {}
     async with connected(given.service) as world:
-        result = await world.remote.give(*KINDS)
-        for kind in KINDS:
+        result = await world.remote.give(*EVERY_KIND)
+        for kind in EVERY_KIND:
             result[kind].on_close(lambda reason, kind=kind: reasons.update({kind: reason}))
             del result[kind]
         await quiescent(world.remote)
-        assert reasons == dict.fromkeys(KINDS)
+        assert reasons == dict.fromkeys(EVERY_KIND)
         assert given.over == [None]
 
 

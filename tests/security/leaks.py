@@ -134,7 +134,24 @@ def refuse(word: str) -> bool:
     raise KeyError(WHAT_VALIDATORS_SAY[0])
 
 
+def complain(word: str) -> bool:
+    """A predicate that says no by the error of validators."""
+    raise ValueError(WHAT_VALIDATORS_SAY[0])
+
+
 Constrained = Annotated[str, annotated_types.Predicate(refuse)]
+Complained = Annotated[str, annotated_types.Predicate(complain)]
+
+
+@dataclass
+class Ruled:
+    """A record with rules of its own."""
+
+    word: str
+
+    def __post_init__(self) -> None:
+        """Refuse everything."""
+        raise ValueError(f"{WHAT_VALIDATORS_SAY[0]} {self.word}")
 
 
 async def later(value: object) -> object:
@@ -273,6 +290,12 @@ class Holder:
     async def constrained(self, word: Constrained) -> None:
         """Never reached: the predicate fails."""
 
+    async def complained(self, word: Complained) -> None:
+        """The same."""
+
+    async def ruled(self, word: Ruled) -> None:
+        """Never reached: the record refuses itself."""
+
     async def hand_over(self) -> None:
         """Pass everything that fails as arguments, to a function of the other side."""
         channel: Channel[object, object] = Channel()
@@ -318,6 +341,8 @@ PLACES = [
     "background",
     "checked",
     "constrained",
+    "complained",
+    "ruled",
 ]
 
 
@@ -375,8 +400,8 @@ class Looker:
         for name in ("body", "thread", "result", "misfit", "closing", "background"):
             await self.note(remote[name]())
         await self.note(telewire.with_options(remote.middleware, headers={"fail": "middleware"})())
-        for name in ("checked", "constrained"):
-            await self.note(remote[name]({"word": "open"} if name == "checked" else "open"))
+        for name in ("checked", "constrained", "complained", "ruled"):
+            await self.note(remote[name]({"word": "open"} if name in ("checked", "ruled") else "open"))
         async for _ in remote.cleanup():
             break
         result = await remote.promises()
