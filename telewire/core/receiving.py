@@ -286,7 +286,8 @@ class Receiving(Session):
         if half is None:
             self._tell(stream, StreamReset(stream, frame.code, frame.payload))
             self._retire(stream)
-        elif half.move(HalfInput.RESET):
+        elif half.state is HalfState.OPEN and half.move(HalfInput.RESET):
+            # Behind an end that has arrived a reset says nothing (TW-STR-007).
             self._tell(stream, StreamReset(stream, frame.code, frame.payload))
             self._release_half(half)
             self._drop_requests(stream)
