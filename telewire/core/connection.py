@@ -18,7 +18,7 @@ from typing import Final, Literal, final
 
 from telewire.core.checks import Declare
 from telewire.core.events import ConnectionClosed, Event, HelloReceived
-from telewire.core.exchange import without_credit
+from telewire.core.exchange import UNLIMITED, without_credit
 from telewire.core.flow import Pool
 from telewire.core.halves import Outgoing, SendHalf
 from telewire.core.ids import LAST
@@ -244,8 +244,9 @@ class Connection(Resuming):
             # TW-SES-075: what there still is, the server is not told.
             scheduler.clear()
             return []
-        self._acknowledge(self._now)
-        departures = self._departures
+        departures, arrivals = self._departures, self._arrivals
+        if arrivals is not None and arrivals.due is not None and arrivals.due <= self._now:
+            scheduler.add_sign(encode_frame(wire.Ack(arrivals.acknowledged())))
         frames: list[bytes] = scheduler.take_signs(max_bytes) if scheduler.signs else []
         size = sum(map(len, frames))
         bare, position = len(frames), 0 if departures is None else departures.next
@@ -253,8 +254,10 @@ class Connection(Resuming):
             frames += departures.take_again(max_bytes - size)
             size = sum(map(len, frames))
         old, before = len(frames), size
+        # Up to which size frames may still leave for the first time (TW-SES-021).
+        most = UNLIMITED if departures is None else before + departures.room
         while not frames or size < max_bytes:
-            if departures is not None and not departures.has_room(size - before):
+            if size > most:
                 break
             frame = scheduler.next_control() if scheduler.control or scheduler.grants else None
             if frame is None:
@@ -291,14 +294,8 @@ class Connection(Resuming):
 
     def next_timeout(self) -> float | None:
         """When to call :meth:`handle_timeout`, on the clock that ``now`` comes from."""
-        if self.state is ConnectionState.CLOSING:
-            return self._closing_until
-        if self.exchange:
-            return self._exchange_timeout()
-        if self.state is ConnectionState.OPENING:
-            return self._born + self.limits.hello_seconds
-        if self.state is not ConnectionState.OPEN:
-            return None
+        if self.state is not _OPEN or self.exchange:
+            return self._other_timeout()
         silence = self.limits.dead_seconds if self._ping_open else self.limits.idle_seconds
         when = self._expires
         if self.link is _ATTACHED:
@@ -307,6 +304,14 @@ class Connection(Resuming):
                 when = min(when, self._arrivals.due)
         deadline = self._timers.next()
         return when if deadline is None or when < deadline else deadline
+
+    def _other_timeout(self) -> float | None:
+        """The same of a conversation that is not open, or an exchange."""
+        if self.state is ConnectionState.CLOSING:
+            return self._closing_until
+        if self.exchange:
+            return self._exchange_timeout()
+        return self._born + self.limits.hello_seconds if self.state is ConnectionState.OPENING else None
 
     def events_received(self) -> list[Event]:
         """What has happened since the last call, in order."""

@@ -303,12 +303,12 @@ class Life(ABC):
 
     def _over(self, call: Call, code: int, payload: bytes) -> None:
         """Finish a call whose table says that it is over, and all that it owns."""
-        if call.number is not None:
-            (self._ours if call.opened_here else self._theirs).pop(call.number, None)
-        if call in self._unsent:
+        if call.number is None:
             del self._unsent[call]
             self._waiting_calls.pop(call, None)
             self._mention(call.target, -1)
+        else:
+            (self._ours if call.opened_here else self._theirs).pop(call.number, None)
         if call.receive is not None:
             self._release_half(call.receive)
         if call.argument_bytes:

@@ -41,18 +41,18 @@ class Receiving(Session):
 
     def _receive(self, frame: wire.Frame) -> None:
         """Dispatch one frame of an open conversation, the most frequent first."""
-        if isinstance(frame, End):
+        if type(frame) is End:
             # The answer of a call of ours, nearly always: found without asking what else it could be.
             stream = self._ours.get(-1 - frame.stream)
-            if isinstance(stream, Call):
+            if type(stream) is Call:
                 self._receive_answer_frame(stream, frame)
             else:
                 self._receive_payload(frame)
-        elif isinstance(frame, Items):
+        elif type(frame) is wire.Call:
+            target = frame.target
+            self._receive_call(frame, target if isinstance(target, str) else self._find(target))
+        elif type(frame) is Items:
             self._receive_items(frame)
-        elif isinstance(frame, wire.Call):
-            target = frame.target if isinstance(frame.target, str) else self._find(frame.target)
-            self._receive_call(frame, target)
         elif isinstance(frame, wire.Grant):
             self._receive_grant(frame)
         elif isinstance(frame, (wire.Error, wire.Item)):

@@ -46,9 +46,10 @@ class Departures:
         """The position of the next frame that leaves, for the first time or again."""
         return self.base + len(self._kept) - len(self._again)
 
-    def has_room(self, size: int) -> bool:
-        """Whether a frame may leave behind ``size`` bytes that are about to (TW-SES-021)."""
-        return self.held + size <= self._bound
+    @property
+    def room(self) -> int:
+        """Behind so many bytes that are about to leave a frame may, too; none if negative (TW-SES-021)."""
+        return self._bound - self.held
 
     def emit(self, frames: list[bytes], size: int) -> None:
         """Give positions to frames, of ``size`` bytes, that leave for the first time."""

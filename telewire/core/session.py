@@ -15,7 +15,6 @@ from telewire.core.states import LINK, LinkInput, LinkState, advance
 from telewire.core.streams import Call
 from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.limits import Limits
-from telewire.wire.codec import encode_frame
 from telewire.wire.frames import Ack, Frame, Hello, Position, Resume
 
 __all__ = ["Session"]
@@ -59,12 +58,6 @@ class Session(Answering):
         """Count from here on: both hellos have offered it."""
         self._departures = Departures(self.limits.replay_bytes, self.peer_limits.batch_bytes)
         self._arrivals = Arrivals(self.peer_limits.replay_bytes)
-
-    def _acknowledge(self, now: float) -> None:
-        """Tell the peer what has come, if that is due."""
-        arrivals = self._arrivals
-        if arrivals is not None and arrivals.due is not None and arrivals.due <= now:
-            self._scheduler.add_sign(encode_frame(Ack(arrivals.acknowledged())))
 
     def _take_new(self, frames: Sequence[Frame], now: float) -> Sequence[Frame]:
         """What is new of a batch that may have come before, or too early."""

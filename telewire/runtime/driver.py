@@ -396,15 +396,17 @@ class Driver:
             return
         self._dispatching = True
         pending = self._pending
+        connection = self.connection
+        hand_out = self._hand_out
         left = PASS_EVENTS
         try:
             while left:
                 if not pending:
-                    if not self.connection.has_events:
+                    if not connection.has_events:
                         return
-                    pending.extend(self.connection.events_received())
+                    pending.extend(connection.events_received())
                 left -= 1
-                self._hand_out(pending.popleft())
+                hand_out(pending.popleft())
         finally:
             self._dispatching = False
         if not self._continuing:
@@ -424,19 +426,19 @@ class Driver:
             # They refer to each other; what no cycle holds needs no collector.
             if isinstance(app, CallEnd):
                 app.over(event.code, event.payload)
-        elif isinstance(event, ItemsReceived):
-            self._end_of(event.stream).items(event.count, event.payload)
-        elif isinstance(event, ChunkReceived):
-            self._end_of(event.stream).chunk(event.payload)
+        elif isinstance(event, CallResolved):
+            app = event.call.app
+            if isinstance(app, CallEnd):
+                app.resolved(event.payload, event.declared)
         elif isinstance(event, CallReceived):
             if isinstance(event.target, str):
                 self.host.called(self, event)
             else:
                 self._end_of(event.target).called(self, event)
-        elif isinstance(event, CallResolved):
-            app = event.call.app
-            if isinstance(app, CallEnd):
-                app.resolved(event.payload, event.declared)
+        elif isinstance(event, ItemsReceived):
+            self._end_of(event.stream).items(event.count, event.payload)
+        elif isinstance(event, ChunkReceived):
+            self._end_of(event.stream).chunk(event.payload)
         elif isinstance(event, StreamUnblocked):
             self._end_of(event.stream).unblocked()
         elif isinstance(event, CallRejected):

@@ -34,12 +34,13 @@ from telewire.runtime.failures import (
     reject,
 )
 from telewire.runtime.middleware import Middleware, through
-from telewire.runtime.payloads import decode, encode
+from telewire.runtime.payloads import NO_SOURCES, decode, encode
 from telewire.runtime.producer import ItemSender, IteratorSource
 from telewire.runtime.remote import Remote, call_on
 from telewire.runtime.sources import Source, declarations, discard_sources, start_sources
 from telewire.runtime.thread_iterator import ThreadIteratorSource
 from telewire.runtime.threads import Step, WorkerThread
+from telewire.wire.quick import encode_small
 from telewire.wire.values import Reference, decode_value, encode_value
 
 if TYPE_CHECKING:
@@ -352,11 +353,11 @@ class IncomingCall(Closing, CallEnd):
             self._refusal = error
             raise
         if not (
-            isinstance(value, list)
+            type(value) is list
             and len(value) == 2
-            and isinstance(value[0], list)
-            and isinstance(value[1], dict)
-            and not (value[1] and not all(isinstance(key, str) for key in value[1]))
+            and type(value[0]) is list
+            and type(value[1]) is dict
+            and (not value[1] or all(type(key) is str for key in value[1]))
         ):
             self._refusal = RemoteProtocolError(
                 "The arguments of a call are a list of values and a map of named ones.",
@@ -388,7 +389,10 @@ class IncomingCall(Closing, CallEnd):
             else:
                 if not function.signature.result.identity:
                     function.signature.result.check(result, place)
-                payload, sources = encode(result, place, self.driver)
+                small = encode_small(result)
+                payload, sources = (
+                    encode(result, place, self.driver) if small is None else (small, NO_SOURCES)
+                )
         except InvalidArgument as error:
             self._fail(error)
             return

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from telewire.runtime.driver import Driver
     from telewire.runtime.sources import Source
 
-__all__ = ["decode", "discard", "encode"]
+__all__ = ["NO_SOURCES", "decode", "discard", "encode"]
 
 NO_SOURCES: Final[tuple[Source, ...]] = ()
 
@@ -76,6 +76,7 @@ def encode(
 ) -> tuple[bytes, Sequence[Source]]:
     """Encode a value; returns its bytes and its sources, in the order of their references.
 
+    Where that is done for each call, :func:`~telewire.wire.quick.encode_small` is tried before.
     ``arguments`` says that it is the list of positional and the map of named arguments of a call.
 
     Raises:

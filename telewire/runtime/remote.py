@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, cast, final, overload
 
 from telewire.core.states import ConnectionState
@@ -11,15 +11,17 @@ from telewire.core.streams import Stream
 from telewire.errors import NetworkError
 from telewire.runtime.call import Call, OutgoingCall
 from telewire.runtime.iterator import RemoteIterator
-from telewire.runtime.payloads import encode
+from telewire.runtime.payloads import NO_SOURCES, encode
 from telewire.runtime.service import name_of
 from telewire.runtime.shapes import Converter
 from telewire.runtime.signatures import Signature
 from telewire.runtime.sources import declarations, start_sources
 from telewire.runtime.threads import on_loop
+from telewire.wire.quick import encode_small
 
 if TYPE_CHECKING:
     from telewire.runtime.driver import Driver
+    from telewire.runtime.sources import Source
     from telewire.runtime.transport import TransportName
 
 __all__ = ["PLAIN", "AnyFunction", "Options", "Remote", "StartCall", "start_call", "with_options"]
@@ -92,7 +94,10 @@ def start_call(
             result=result,
         )
     name = target if isinstance(target, str) else target.kind.name.lower()
-    payload, sources = encode([args, kwargs], f"{name}()", driver, arguments=True)
+    payload = encode_small([args, kwargs])
+    sources: Sequence[Source] = NO_SOURCES
+    if payload is None:
+        payload, sources = encode([args, kwargs], f"{name}()", driver, arguments=True)
     now = driver.backend.now()
     lifetime = None if options.timeout is None else now + options.timeout
     deadline = driver.backend.deadline()

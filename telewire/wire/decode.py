@@ -24,13 +24,22 @@ from telewire.wire.fields import (
     take_text,
     take_uint,
 )
-from telewire.wire.strict import CBOR2_TAGS, load_strict, refusing, show
+from telewire.wire.flooding import SHORT
+from telewire.wire.strict import (
+    CBOR2_TAGS,
+    NOTHING,
+    load_quick,
+    load_strict,
+    refusing,
+    show,
+)
 
 __all__ = ["KNOWN_ODD_KEYS", "decode_batch"]
 
 KNOWN_ODD_KEYS: Final[frozenset[int]] = frozenset()
 """Odd extension keys that are understood. None today: the pipelined target (1) is only reserved."""
 
+_FEW: Final = 24  # Counts below stand in the first byte of an array.
 _AROUND: Final = 3  # An extension's value stands in batch, frame and map.
 _MALFORMED: Final = ErrorCode.MALFORMED  # Looking a member up costs more than a global.
 _NO_TAGS: Final = {tag: refusing(tag) for tag in CBOR2_TAGS}
@@ -47,8 +56,14 @@ def decode_batch(batch: bytes, limits: Limits) -> list[f.Frame]:
             f"A batch of {len(batch)} bytes came; at most {limits.batch_bytes} are accepted.",
             ErrorCode.BATCH_TOO_LARGE,
         )
-    _check_count(batch, limits)
-    items = load_strict(batch, "batch", limits.nesting + _AROUND, _NO_TAGS, _MALFORMED)
+    if not batch or not 0x80 <= batch[0] <= 0x97 or limits.batch_frames < _FEW:
+        _check_count(batch, limits)
+    items: object = NOTHING
+    if len(batch) < SHORT:
+        # Nothing that load_strict looks for can be in it, but for what cbor2 refuses.
+        items = load_quick(batch, limits.nesting + _AROUND, _NO_TAGS)
+    if items is NOTHING:
+        items = load_strict(batch, "batch", limits.nesting + _AROUND, _NO_TAGS, _MALFORMED)
     if type(items) is not list or not items:
         raise RemoteProtocolError(
             f"A batch is an array of one or more frames, not {show(items)}.", _MALFORMED

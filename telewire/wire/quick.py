@@ -28,6 +28,7 @@ _TEXTS: Final = tuple(encode_head(TEXT, length) for length in range(256))
 _BYTES: Final = tuple(encode_head(BYTES, length) for length in range(256))
 _ARRAYS: Final = tuple(encode_head(ARRAY, length) for length in range(_LENGTH))
 _MAPS: Final = tuple(encode_head(MAP, length) for length in range(_LENGTH))
+_EMPTY_MAP: Final = _MAPS[0]
 _float = Struct(">Bd").pack
 _two_bytes = Struct(">BH").pack
 _four_bytes = Struct(">BI").pack
@@ -97,6 +98,11 @@ def _walk(value: Any, add: Callable[[bytes], object], levels: int) -> bool:
                 add(data)
             elif kind is int and 0 <= part < 1024:
                 add(_INTEGERS[part])
+            elif kind is dict and not part:
+                # The named arguments of most calls.
+                if levels == 1:
+                    return False
+                add(_EMPTY_MAP)
             elif not _walk(part, add, levels - 1):
                 return False
     elif value is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
@@ -38,11 +37,12 @@ NOTHING: Final = object()
 """What :func:`load_quick` returns where it did not decode."""
 
 _loads: Final = cbor2.loads
-_undefined: Final = cbor2.undefined
 _SMALL_BYTES: Final = 4096
 _PAIR: Final = b"\x82"
-_UNDEFINED: Final = b"\xf7"
-_undefined_in = re.compile(_UNDEFINED).search  # Twice as quick as the operator, for one byte in few.
+# A byte string that stands in no data but by intent, and shows where an item has ended.
+_MARK: Final = b"telewire\xff"
+_MARKED: Final = bytes([0x40 + len(_MARK)]) + _MARK
+_LAST: Final = _MARK[-1]  # No text holds it, and it is found in a third of the time.
 
 _shorten: Final = reprlib.Repr()
 _shorten.maxstring = _shorten.maxother = 60
@@ -77,13 +77,15 @@ def refuse_unknown_tag(tag: cbor2.CBORTag, immutable: bool) -> NoReturn:
 def load_quick(data: bytes, max_depth: int, decoders: Mapping[int, TagDecoder]) -> object:
     """Decode one item that fills ``data``; NOTHING where :func:`load_strict` has to say what is wrong.
 
-    ``data`` must not contain the byte of undefined, nor may it flood.
+    ``data`` must not flood.
     """
-    # loads ignores what follows an item. A second item that `data` cannot contain shows its end, for
+    # loads ignores what follows an item. A second item that `data` does not contain shows its end, for
     # less than half of what a file object costs.
+    if _LAST in data and _MARKED in data:
+        return NOTHING
     try:
         value, end = _loads(
-            _PAIR + data + _UNDEFINED,
+            _PAIR + data + _MARKED,
             max_depth=max_depth,
             allow_indefinite=False,
             allow_duplicate_keys=False,
@@ -92,7 +94,7 @@ def load_quick(data: bytes, max_depth: int, decoders: Mapping[int, TagDecoder]) 
         )
     except cbor2.CBORDecodeError:
         return NOTHING
-    return value if end is _undefined else NOTHING
+    return value if end == _MARK else NOTHING
 
 
 def _nothing() -> None:
@@ -119,7 +121,7 @@ def load_strict(
         again()
         if problem is not None:
             raise RemoteProtocolError(f"The {what} is refused: {problem}.", malformed)
-    if len(data) <= _SMALL_BYTES and not _undefined_in(data):
+    if len(data) <= _SMALL_BYTES:
         value = load_quick(data, max_depth, decoders)
         if value is not NOTHING:
             return value

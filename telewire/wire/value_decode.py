@@ -61,10 +61,12 @@ def decode_value(
     if nesting > tags.NESTING:
         nesting = tags.NESTING
     if not references:
-        if len(payload) < SHORT and not _unassigned_heads(payload):
-            # Most payloads: nothing that load_strict looks for can be in them, but for what cbor2 refuses.
+        if len(payload) < SHORT:
+            # Nothing that load_strict looks for can be in it, but for what cbor2 refuses.
             value = load_quick(payload, nesting, _DECODERS)
             if value is not NOTHING:
+                if _unassigned_heads(payload):
+                    _check_small(value)
                 return value
         value = load_strict(payload, "value", nesting, _DECODERS, _MALFORMED)
     else:
@@ -166,6 +168,25 @@ def _check_assigned(value: object, foreign_parts: Sequence[object]) -> None:
         level = [*chain.from_iterable(level), *chain.from_iterable([part.values() for part in maps])]
 
 
+# Any: what cbor2 decoded.
+def _check_small(value: Any) -> None:
+    """The same for a value of few parts: one after the other costs less than level by level."""
+    kind = type(value)
+    if kind is list:
+        for part in value:
+            if type(part) not in _PLAIN:
+                _check_small(part)
+    elif kind is dict:
+        for key, part in value.items():
+            if type(key) not in _PLAIN:
+                _check_small(key)
+            if type(part) not in _PLAIN:
+                _check_small(part)
+    elif kind not in _PLAIN:
+        _check_assigned(value, ())
+
+
+_PLAIN: Final = frozenset({int, str, bytes, bool, float, type(None)})
 _MAPS: Final = frozenset({dict, cbor2.frozendict})
 _CONTAINERS: Final = _MAPS | {list, tuple, set, frozenset}
 

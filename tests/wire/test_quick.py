@@ -22,6 +22,8 @@ from telewire.wire.strict import load_strict
 from telewire.wire.value_encode import ValueEncodeError, _dump_plain, _Encoder
 from tests.wire import strategies
 
+MARKED = b"\x49telewire\xff"
+"""What the quick way of decoding puts behind the data."""
 LEVELS, LENGTH, KEY, BYTES_LENGTH = 8, 32, 40, 255
 
 
@@ -242,10 +244,15 @@ def strictly(data: bytes) -> object:
         b"\x01\x80\xf7",
         b"\x01\x81\xf7",
         b"\x83\x01\x02",
+        b"\x01" + MARKED,
+        MARKED + MARKED,
+        b"\x01" + MARKED[:-1],
+        b"\x4a" + MARKED[:-1],
+        b"\x83\x01" + MARKED,
     ],
 )
 def test_bytes_that_imitate_the_mark_of_the_end(data: bytes) -> None:
-    """The quick way puts undefined behind the data and looks for it behind the first item."""
+    """The quick way puts a mark behind the data and looks for it behind the first item."""
     with pytest.raises(RemoteProtocolError) as caught:
         strictly(data)
     assert caught.value.code is ErrorCode.MALFORMED
@@ -260,6 +267,9 @@ def test_bytes_that_imitate_the_mark_of_the_end(data: bytes) -> None:
         (b"\x62\xc3\xb7", "÷"),
         (b"\xf7", cbor2.undefined),
         (b"\x82\xf7\x01", [cbor2.undefined, 1]),
+        (MARKED, MARKED[1:]),
+        (b"\x82" + MARKED + b"\x01", [MARKED[1:], 1]),
+        (b"\x41\xff", b"\xff"),
         (b"\x81\x81\x81\x81\x01", [[[[1]]]]),
         (b"\x59\x20\x00" + bytes(8192), bytes(8192)),
     ],
@@ -271,7 +281,7 @@ def test_data_that_holds_the_mark_or_is_large_is_decoded_the_other_way(data: byt
 @settings(max_examples=400)
 @given(
     st.binary(max_size=12) | strategies.plain.map(cbor2.dumps),
-    st.sampled_from([b"", b"\xf7", b"\x01", b"\xf8"]),
+    st.sampled_from([b"", b"\xf7", b"\x01", b"\xf8", MARKED, MARKED[:-1]]),
 )
 def test_both_ways_of_decoding_agree(data: bytes, behind: bytes) -> None:
     data += behind
@@ -287,6 +297,16 @@ def test_both_ways_of_decoding_agree(data: bytes, behind: bytes) -> None:
             both.append(error.code)
     if isinstance(both[1], str):
         assert both[0] == both[1]
+
+
+def test_an_empty_map_is_a_level_too() -> None:
+    for levels in range(LEVELS - 2, LEVELS + 2):
+        value: object = {}
+        for _ in range(levels):
+            value = [value]
+        quick = encode_small(value)
+        assert (quick is not None) is (levels < LEVELS)
+        assert quick is None or quick == fully(value)
 
 
 def test_maps_are_left_to_right() -> None:
