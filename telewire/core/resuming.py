@@ -55,6 +55,11 @@ class Resuming(Ending):
         return self._opened
 
     @property
+    def moving(self) -> bool:
+        """Whether the session was moved to a transport that has not answered yet; the application waits."""
+        return self._moving
+
+    @property
     def detached(self) -> bool:
         """Whether the conversation goes on and has no transport, or none that has answered yet."""
         return self.link is not _ATTACHED and self.state is ConnectionState.OPEN

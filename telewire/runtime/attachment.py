@@ -20,7 +20,7 @@ Route: TypeAlias = "Callable[[Attachment, bytes], None]"
 
 @final
 class Attachment:
-    """A ``TransportHandler`` that passes on what it hears while its driver is attached to it."""
+    """A ``PostHandler`` that passes on what it hears while its driver is attached to it."""
 
     __slots__ = ("driver", "route", "transport")
 
@@ -38,6 +38,11 @@ class Attachment:
             driver.batch_received(batch)
         else:
             self.route(self, batch)
+
+    def batch_posted(self, batch: bytes) -> bool:
+        """Take one that may have come before, or too early: then the answer is false."""
+        self.batch_received(batch)
+        return not self.driver.connection.missed
 
     def bytes_received(self) -> None:
         """Note a sign of life."""

@@ -21,6 +21,7 @@ from telewire.errors import (
     NetworkError,
     RemoteProtocolError,
     TelewireError,
+    TransportUnsuitable,
 )
 from telewire.runtime.byte_stream import ByteStream
 from telewire.runtime.channel import Channel
@@ -122,6 +123,9 @@ class OutgoingCall(Closing, CallEnd):
             if self.driver.connection.exchange:
                 error = loss
                 error.retryable = error.retryable or self.core.number is None
+            elif isinstance(loss, TransportUnsuitable):
+                error = TransportUnsuitable(loss.needed, loss.message)
+                error.retryable = self.core.number is None
         elif code == ErrorCode.NONE:
             # This side has left: that is an end and no failure.
             self.quiet = True

@@ -12,7 +12,7 @@ import anyio
 from telewire.core.connection import Connection
 from telewire.core.events import CallReceived
 from telewire.core.states import ConnectionState, LinkState
-from telewire.errors import LocalProtocolError, NetworkError, TransportUnsuitable
+from telewire.errors import LocalProtocolError, NetworkError, TelewireError, TransportUnsuitable
 from telewire.limits import Limits
 from telewire.runtime.backend import current_backend
 from telewire.runtime.call import Call
@@ -26,7 +26,14 @@ from telewire.runtime.server import Server, answer, refuse
 from telewire.runtime.service import Service
 from telewire.runtime.signatures import Signature
 from telewire.runtime.threads import on_loop
-from telewire.runtime.transport import AcceptTransport, ExchangeMaker, Transport, TransportHandler
+from telewire.runtime.transport import (
+    AcceptTransport,
+    ExchangeMaker,
+    Transport,
+    TransportHandler,
+    TransportName,
+)
+from telewire.runtime.upgrading import Upgrading
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Backend, Signal, Task
@@ -53,6 +60,7 @@ class Client:
         timeout: seconds until there is a connection, or the first word of an exchange's answer.
         service: what the server may call here.
         resume: go on over another connection when one is lost.
+        upgrade: opens a better transport beside the one in use; a session moves there when it stands.
     """
 
     def __init__(
@@ -65,8 +73,11 @@ class Client:
         # Any: a service of any provider.
         service: Service[Any] | None = None,
         resume: bool = False,
+        upgrade: OpenTransport | None = None,
     ) -> None:
         self._resume = resume
+        self._upgrade = upgrade
+        self._upgrading: Upgrading | None = None
         self._returning = False
         self._return: Task | None = None
         self._listeners: list[Callable[[str], object]] = []
@@ -88,7 +99,7 @@ class Client:
         self._changed: Signal | None = None
         self._opened = False
         self._gone = False
-        self._error: NetworkError | None = None
+        self._error: TelewireError | None = None
         self.remote = Remote(self.start_call)
 
     def __repr__(self) -> str:
@@ -118,8 +129,9 @@ class Client:
             return "lost"
         if not self._opened:
             return "new"
-        detached = self._driver is not None and self._driver.connection.detached
-        return "reconnecting" if detached else "connected"
+        connection = None if self._driver is None else self._driver.connection
+        away = connection is not None and connection.detached and not connection.moving
+        return "reconnecting" if away else "connected"
 
     def on_state(self, callback: Callable[[str], object]) -> Callable[[], None]:
         """Call ``callback(state)`` whenever :attr:`state` changes, on the loop; returns what ends that.
@@ -174,6 +186,9 @@ class Client:
             raise
         if not self._opened:
             raise self._error or NetworkError("The server closed the connection before it said hello.")
+        if self._upgrade is not None and self._driver is not None:
+            self._upgrading = Upgrading(self._driver, self._upgrade, self._answered, self._timeout)
+            self._upgrading.start()
         return self.remote
 
     async def __aexit__(
@@ -189,6 +204,8 @@ class Client:
         else the server would wait for this client to come back.
         """
         driver = self._driver
+        if self._upgrading is not None:
+            self._upgrading.stop()
         if driver is not None and driver.connection.detached:
             with anyio.move_on_after(FAREWELL_SECONDS):
                 await self._wait_until(lambda: not driver.connection.detached)
@@ -240,6 +257,10 @@ class Client:
 
     def _accept(self, transport: Transport) -> TransportHandler:
         assert self._backend is not None
+        if self._driver is not None:
+            # What was tried first did not do.
+            self._driver.retire()
+            self._opened, self._gone, self._error = False, False, None
         connection = Connection("client", limits=self._limits, resume=self._resume, now=self._backend.now())
         self._driver = Driver(self._backend, connection, transport, self)
         return self._driver.attach(transport)
@@ -257,7 +278,7 @@ class Client:
         else:
             answer(self._service, driver, event)
 
-    def closed(self, error: NetworkError | None) -> None:
+    def closed(self, error: TelewireError | None) -> None:
         """The conversation is over."""
         self._error = error
         self._notify()
@@ -276,13 +297,18 @@ class Client:
             self._return = driver.backend.spawn(self._reconnect, driver, open_transport)
 
     async def _reconnect(self, driver: Driver, open_transport: OpenTransport) -> None:
-        async def answered() -> None:
-            await self._wait_until(lambda: driver.connection.link is not LinkState.RESUMING)
-
         try:
-            await reconnect(driver, open_transport, answered, self._timeout)
+            await reconnect(driver, open_transport, self._answered, self._timeout)
         finally:
             self._returning = False
+        if self._upgrading is not None:
+            self._upgrading.start()
+
+    async def _answered(self) -> None:
+        """Wait until the server has answered a resume, or the connection is lost again."""
+        await self._wait_until(
+            lambda: self._driver is None or self._driver.connection.link is not LinkState.RESUMING
+        )
 
     def resumed(self) -> None:
         """The session goes on."""
@@ -325,20 +351,36 @@ class Client:
             raise LocalProtocolError(
                 f"{name}() was called before the client was connected; use 'async with connect(…) as remote'."
             )
-        if options.transport == "websocket" or (options.transport is None and self._driver is not None):
-            if self._driver is None:
-                raise LocalProtocolError(
-                    f"{name}() was to go over WebSocket, and this client has none; "
-                    "connect with transport='websocket'."
-                )
+        if self._driver is not None and self._carries(options.transport):
             without = Options(options.timeout, options.headers, None, options.resumable)
             return self.start_call(name, args, kwargs, without, signature)
+        if options.transport in ("websocket", "sse") and self._driver is None:
+            raise LocalProtocolError(
+                f"{name}() was to go over {options.transport}, and each call of this client is an exchange; "
+                f"connect with transport={options.transport!r}."
+            )
+        if options.transport in ("websocket", "sse"):
+            raise TransportUnsuitable(
+                (options.transport,),
+                f"{name}() was to go over {options.transport}, and this client is connected in another way; "
+                f"connect with transport={options.transport!r}.",
+            )
         if self._maker is None:
             raise TransportUnsuitable(
                 ("websocket",),
                 f"{name}() was to go over HTTP, and this client was not connected by a URL of it.",
             )
         return self._exchange(self._maker, name, args, kwargs, options, signature)
+
+    def _carries(self, transport: TransportName | None) -> bool:
+        """Whether a call that asks for ``transport`` goes over the session."""
+        if transport is None:
+            return True
+        assert self._driver is not None
+        if self._upgrade is not None and transport == "websocket":
+            # It moves there with the session, unless there is no way.
+            return self._upgrading is not None and not self._upgrading.refused
+        return transport == self._driver.transport.request.transport
 
     # Any: as start_call.
     def _exchange(
@@ -406,7 +448,7 @@ class _Exchange:
     def called(self, driver: Driver, event: CallReceived) -> None:
         """The server cannot call here (TW-SES-072), which the connection has seen to."""
 
-    def closed(self, error: NetworkError | None) -> None:
+    def closed(self, error: TelewireError | None) -> None:
         """The conversation is over."""
         self._end()
 

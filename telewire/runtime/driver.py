@@ -35,7 +35,7 @@ from telewire.core.events import (
 )
 from telewire.core.states import ConnectionState
 from telewire.core.streams import Call, Stream
-from telewire.errors import ErrorCode, NetworkError
+from telewire.errors import ErrorCode, NetworkError, TelewireError, TransportUnsuitable
 from telewire.runtime.attachment import Attachment
 from telewire.runtime.backend import current_backend
 from telewire.runtime.exports import Exports
@@ -48,7 +48,10 @@ if TYPE_CHECKING:
     from telewire.runtime.backend import Backend, Timer
     from telewire.runtime.transport import ExchangeTransport, Transport
 
-__all__ = ["CallEnd", "Driver", "Host", "StreamEnd", "drivers"]
+__all__ = ["HTTP", "CallEnd", "Driver", "Host", "StreamEnd", "drivers"]
+
+HTTP: Final = ("http", "sse")
+"""Transports on which a batch may come twice or out of order, where they carry a session."""
 
 PULL_BYTES: Final = 64 * 1024
 PASS_BYTES: Final = 256 * 1024
@@ -127,7 +130,7 @@ class Host(Protocol):
     def called(self, driver: Driver, event: CallReceived) -> None:
         """The peer calls."""
 
-    def closed(self, error: NetworkError | None) -> None:
+    def closed(self, error: TelewireError | None) -> None:
         """The conversation is over; None where it was closed in order."""
 
     def lost(self) -> None:
@@ -226,6 +229,9 @@ class Driver:
         if error is None and self._exchange is not None:
             # Heard of only where the call is not over.
             self.loss = NetworkError("The response ended before the call did; a proxy may have cut it off.")
+        if isinstance(error, TransportUnsuitable):
+            # Another one of its kind would be no better.
+            self.connection.close(ErrorCode.SESSION_LOST)
         self.connection.receive_eof(self.backend.now())
         self.dispatch()
         if self.connection.detached:
@@ -252,6 +258,7 @@ class Driver:
         if not self._gone and self.transport is not transport:
             self.transport.abort()
         self.transport = transport
+        self.connection.states_positions = transport.request.transport in HTTP
         self._gone = False
         self.attachment = attachment or Attachment(self, transport, route)
         self._disarm()
@@ -494,7 +501,9 @@ class Driver:
             self.host.closed(None)
             return
         error = received_error(event.code, b"", connection=self.connection)
-        if not isinstance(error, NetworkError):
+        if isinstance(self.loss, TransportUnsuitable):
+            error = self.loss
+        elif not isinstance(error, NetworkError):
             error = NetworkError(f"The connection was closed: {printable(event.text) or event.code}.")
         error.__cause__ = event.error
         self.host.closed(error)

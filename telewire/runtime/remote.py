@@ -251,8 +251,9 @@ def with_options(
         function: a function of a remote.
         timeout: seconds for the whole call, until it is over; then DeadlineExceeded.
         headers: the call's own headers, ``context.metadata`` there.
-        transport: ``"http"`` makes the call an HTTP request of its own; ``"websocket"`` keeps it on the
-            client's WebSocket.
+        transport: ``"exchange"`` makes the call an HTTP request of its own. The others keep it on the
+            client's session, which must go that way; only ``"http"`` makes it an exchange where it does not.
+            A client that chooses by itself takes ``"websocket"`` calls along when its session moves there.
         resumable: False: the call is lost, with SessionLost, as soon as its connection is, and not
             resumed over another one.
 
@@ -266,6 +267,9 @@ def with_options(
         )
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout={timeout!r} leaves no time; give seconds above zero, or None.")
-    if transport not in (None, "websocket", "http"):
-        raise ValueError(f"transport={transport!r} is none that a call can choose: 'websocket' or 'http'.")
+    if transport not in (None, "websocket", "http", "sse", "exchange"):
+        raise ValueError(
+            f"transport={transport!r} is none that a call can choose: "
+            "'websocket', 'http', 'sse' or 'exchange'."
+        )
     return cast("Callable[P, R]", function.with_options(Options(timeout, headers, transport, resumable)))

@@ -10,7 +10,7 @@ from telewire.core.acceptor import Acceptor
 from telewire.core.connection import Connection
 from telewire.core.events import CallReceived
 from telewire.core.states import ConnectionState
-from telewire.errors import ErrorCode, NetworkError
+from telewire.errors import ErrorCode, TelewireError
 from telewire.limits import Limits
 from telewire.runtime.admission import Admission, address_of
 from telewire.runtime.context import current_call
@@ -23,7 +23,7 @@ from telewire.wire.values import encode_value
 if TYPE_CHECKING:
     from telewire.runtime.attachment import Attachment
     from telewire.runtime.backend import Backend, Signal
-    from telewire.runtime.transport import ExchangeTransport, Transport, TransportHandler
+    from telewire.runtime.transport import ExchangeTransport, Request, Transport, TransportHandler
 
 __all__ = ["Server", "answer", "refuse"]
 
@@ -81,7 +81,7 @@ class Server:
         self._detached: dict[Driver, None] = {}
         self.admission.make_room = self._give_up_oldest
 
-    def accept(self, transport: Transport) -> TransportHandler:
+    def accept(self, transport: Transport) -> Attachment:
         """Begin a conversation on a new transport."""
         connection = Connection(
             "server",
@@ -97,7 +97,7 @@ class Server:
         """Find out which conversation a new transport belongs to."""
         driver = attachment.driver
         connection = driver.connection
-        principal = self._principal(attachment.transport)
+        principal = self.principal_of(attachment.transport.request)
         found = self._acceptor.receive_data(connection, batch, self._backend.now(), principal)
         if connection.state is not ConnectionState.OPENING:
             attachment.route = None
@@ -112,6 +112,11 @@ class Server:
         attachment.route = None
         attachment.driver = owner
         owner.attach(attachment.transport, attachment=attachment)
+
+    def principal_of(self, request: Request) -> Hashable:
+        """Whom a request came from, where the service says; else None, as of all."""
+        who = self.service.principal
+        return None if who is None else who(request)
 
     def wait_for(self, driver: Driver) -> None:
         """A session is detached; of too many, the one that has been so longest is given up (TW-SES-041)."""
@@ -137,13 +142,8 @@ class Server:
         """A conversation has opened: it may come back over another transport, if both sides offer that."""
         connection = driver.connection
         if connection.resumable:
-            self._acceptor.add(connection, self._principal(driver.transport))
+            self._acceptor.add(connection, self.principal_of(driver.transport.request))
             self._sessions[connection] = driver
-
-    def _principal(self, transport: Transport) -> Hashable:
-        """Whom a transport's request came from, where the service says."""
-        who = self.service.principal
-        return None if who is None else who(transport.request)
 
     def accept_exchange(self, transport: ExchangeTransport) -> TransportHandler:
         """Answer one HTTP request, which is one call."""
@@ -172,7 +172,7 @@ class Server:
         """A conversation has lost its transport."""
         self._drivers.discard(driver)
         self._acceptor.transport_lost(
-            driver.connection, self._backend.now(), self._principal(driver.transport)
+            driver.connection, self._backend.now(), self.principal_of(driver.transport.request)
         )
         self._acceptor.discard(driver.connection)
         self._sessions.pop(driver.connection, None)
@@ -226,7 +226,7 @@ class _Conversation:
         """The client calls."""
         answer(self._server.service, driver, event)
 
-    def closed(self, error: NetworkError | None) -> None:
+    def closed(self, error: TelewireError | None) -> None:
         """The conversation is over; its transport follows."""
 
     def lost(self) -> None:

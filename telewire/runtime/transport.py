@@ -16,17 +16,19 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 __all__ = [
     "AcceptExchange",
+    "AcceptPosts",
     "AcceptTransport",
     "ExchangeMaker",
     "ExchangeTransport",
     "OutgoingExchange",
+    "PostHandler",
     "Request",
     "Transport",
     "TransportHandler",
     "TransportName",
 ]
 
-TransportName: TypeAlias = Literal["memory", "websocket", "http", "sse"]
+TransportName: TypeAlias = Literal["memory", "websocket", "http", "sse", "exchange"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +121,18 @@ class TransportHandler(Protocol):
         """Learn that the transport is gone: None where it ended in order, else why."""
 
 
+class PostHandler(TransportHandler, Protocol):
+    """The same to an adapter whose carrier may bring a batch twice or out of order (TW-SES-050)."""
+
+    def batch_posted(self, batch: bytes) -> bool:
+        """As :meth:`batch_received`; false where it was refused since one before it is missing."""
+
+
 AcceptTransport: TypeAlias = Callable[[Transport], TransportHandler]
 """What a server gives to its adapters: called once for each new transport."""
+
+AcceptPosts: TypeAlias = Callable[[Transport], PostHandler]
+"""The same for each HTTP session's downlink."""
 
 AcceptExchange: TypeAlias = Callable[[ExchangeTransport], TransportHandler]
 """The same for each HTTP request."""

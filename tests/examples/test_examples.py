@@ -36,15 +36,36 @@ async def over_websocket(service: Service, headers: dict[str, str] | None = None
 
 
 @asynccontextmanager
-async def over_http(service: Service, headers: dict[str, str] | None = None) -> AsyncIterator[Remote]:
+async def over_exchanges(service: Service, headers: dict[str, str] | None = None) -> AsyncIterator[Remote]:
     """Each call a request of its own."""
+    async with over_socket(service, "exchange", headers) as remote:
+        yield remote
+
+
+@asynccontextmanager
+async def over_http(service: Service, headers: dict[str, str] | None = None) -> AsyncIterator[Remote]:
+    """A response that streams, and POSTs beside it."""
     async with over_socket(service, "http", headers) as remote:
         yield remote
 
 
 @asynccontextmanager
+async def over_sse(service: Service, headers: dict[str, str] | None = None) -> AsyncIterator[Remote]:
+    """The same, down as events."""
+    async with over_socket(service, "sse", headers) as remote:
+        yield remote
+
+
+@asynccontextmanager
+async def over_anything(service: Service, headers: dict[str, str] | None = None) -> AsyncIterator[Remote]:
+    """Whatever the client chooses; it moves to a WebSocket while the example runs."""
+    async with over_socket(service, None, headers) as remote:
+        yield remote
+
+
+@asynccontextmanager
 async def over_socket(
-    service: Service, transport: TransportName, headers: dict[str, str] | None
+    service: Service, transport: TransportName | None, headers: dict[str, str] | None
 ) -> AsyncIterator[Remote]:
     ports: list[int] = []
     started = anyio.Event()
@@ -65,13 +86,13 @@ async def over_socket(
         group.cancel_scope.cancel()
 
 
-@pytest.fixture(params=[over_memory, over_websocket, over_http])
+@pytest.fixture(params=[over_memory, over_websocket, over_http, over_sse, over_anything, over_exchanges])
 def over(request: pytest.FixtureRequest) -> Callable[[Service], asynccontextmanager[Remote]]:
     """Connect to a service over each transport."""
     return request.param
 
 
-@pytest.fixture(params=[over_memory, over_websocket])
+@pytest.fixture(params=[over_memory, over_websocket, over_http, over_sse, over_anything])
 def over_sessions(request: pytest.FixtureRequest) -> Callable[[Service], asynccontextmanager[Remote]]:
     """The same for what one HTTP request and its response cannot carry."""
     return request.param
@@ -239,7 +260,7 @@ async def test_what_one_http_request_cannot_carry_says_what_can(
 ) -> None:
     example = load(name)
     headers = getattr(example, "headers", None)
-    async with over_http(example.service, headers) as remote:
+    async with over_exchanges(example.service, headers) as remote:
         with pytest.raises(TransportUnsuitable, match="Use: websocket") as unsuitable:
             await example.client(remote, list[str]().append, 0)
     assert unsuitable.value.needed == ("websocket",)

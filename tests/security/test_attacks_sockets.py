@@ -38,7 +38,7 @@ def simple() -> Service[None]:
 
 async def still_serves(port: int) -> None:
     """Others are served meanwhile."""
-    async with connect(f"http://127.0.0.1:{port}/telewire", transport="http") as remote:
+    async with connect(f"http://127.0.0.1:{port}/telewire", transport="exchange") as remote:
         assert await remote.add(1, 2) == 3
 
 

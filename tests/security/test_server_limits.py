@@ -181,7 +181,7 @@ async def test_every_place_is_free_again(monkeypatch: pytest.MonkeyPatch) -> Non
             assert b" 101 " in await silent.upgrade()
             await silent.until_closed()
             await served(port)
-        async with connect(f"http://127.0.0.1:{port}/telewire", transport="http") as remote:
+        async with connect(f"http://127.0.0.1:{port}/telewire", transport="exchange") as remote:
             for _ in range(3):
                 await remote.who()
         await until(

@@ -140,7 +140,7 @@ async def test_leaving_one_stream_leaves_its_sibling(life: Life) -> None:
 
 async def test_leaving_the_client_ends_what_is_open(life: Life) -> None:
     async with serving(life.service) as url:
-        async with connect(url, transport="http") as remote:
+        async with connect(url, transport="exchange") as remote:
             await remote.ticks()
             iterator = await remote.ticks()
             assert await anext(iterator) >= 0
@@ -277,7 +277,7 @@ async def test_over_tls(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
         return ByteStream(data)
 
     async with serving(life.service, ssl_context=serving_context) as url:
-        client = connect(url.replace("http", "https"), transport="http", ssl_context=trusting)
+        client = connect(url.replace("http", "https"), transport="exchange", ssl_context=trusting)
         async with client:
             data = bytes(range(256)) * 10_000
             back = await client.remote.echo(ByteStream(data))
@@ -297,7 +297,7 @@ async def test_a_server_with_small_limits_is_obeyed_once_they_are_known() -> Non
         return len(data)
 
     limits = Limits(fragment_bytes=1024, batch_bytes=2048)
-    async with serving(service, limits=limits) as url, connect(url, transport="http") as remote:
+    async with serving(service, limits=limits) as url, connect(url, transport="exchange") as remote:
         with pytest.raises(NetworkError, match="at most 2048"):
             await remote.length(bytes(30_000))
         assert await remote.length(bytes(100)) == 100
@@ -415,18 +415,21 @@ async def test_one_call_of_a_websocket_client_goes_over_http_and_back() -> None:
         return get_context().request.transport
 
     async with serving(service) as url:
-        async with connect(url) as remote:
+        async with connect(url, transport="websocket") as remote:
             assert await remote.how() == "websocket"
+            assert await with_options(remote.how, transport="exchange")() == "http"
             assert await with_options(remote.how, transport="http")() == "http"
             assert await with_options(remote.how, transport="websocket")() == "websocket"
-        async with connect(url, transport="http") as remote:
+            with pytest.raises(TransportUnsuitable, match="transport='sse'"):
+                with_options(remote.how, transport="sse")()
+        async with connect(url, transport="exchange") as remote:
             with pytest.raises(LocalProtocolError, match="transport='websocket'"):
                 with_options(remote.how, transport="websocket")()
             with pytest.raises(ValueError, match="'sse'"):
-                with_options(remote.how, transport="sse")
+                with_options(remote.how, transport="carrier pigeon")  # type: ignore[arg-type]
         async with connect(url.replace("http", "ws"), transport="websocket") as remote:
             with pytest.raises(TransportUnsuitable):
-                with_options(remote.how, transport="http")()
+                with_options(remote.how, transport="exchange")()
 
 
 async def test_what_the_caller_offers_is_called_the_way_it_came() -> None:
@@ -434,7 +437,7 @@ async def test_what_the_caller_offers_is_called_the_way_it_came() -> None:
 
     @service.function
     async def ask() -> None:
-        with_options(get_context().remote.name, transport="http")()
+        with_options(get_context().remote.name, transport="exchange")()
 
     async with serving(service) as url, connect(url, service=Service()) as remote:
         with pytest.raises(RemoteError):

@@ -142,7 +142,7 @@ HTML = b"<html><title>Welcome</title></html>"
     ],
 )
 async def test_what_is_no_answer_fails_the_call(answer: bytes, error: type[Exception], says: str) -> None:
-    async with standing(Foreign(answer)) as server, connect(server.url, transport="http") as remote:
+    async with standing(Foreign(answer)) as server, connect(server.url, transport="exchange") as remote:
         with pytest.raises(error, match=says):
             await remote.f()
 
@@ -150,7 +150,7 @@ async def test_what_is_no_answer_fails_the_call(answer: bytes, error: type[Excep
 async def test_a_long_text_of_a_refusal_is_cut() -> None:
     body = b"no! " * 100_000
     answer = response("400 Bad Request", body, "Content-Type: text/plain")
-    async with standing(Foreign(answer)) as server, connect(server.url, transport="http") as remote:
+    async with standing(Foreign(answer)) as server, connect(server.url, transport="exchange") as remote:
         with pytest.raises(NetworkError) as refused:
             await remote.f()
         assert len(str(refused.value)) < 400
@@ -160,7 +160,7 @@ async def test_a_long_text_of_a_refusal_is_cut() -> None:
 async def test_what_surely_did_not_start_may_be_repeated(status: str, retryable: bool) -> None:
     async with (
         standing(Foreign(response(status, b""))) as server,
-        connect(server.url, transport="http") as remote,
+        connect(server.url, transport="exchange") as remote,
     ):
         with pytest.raises(NetworkError) as refused:
             await remote.f()
@@ -171,7 +171,7 @@ async def test_nobody_listens() -> None:
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     port = listener.extra(anyio.abc.SocketAttribute.local_port)
     await listener.aclose()
-    async with connect(f"http://127.0.0.1:{port}/telewire", transport="http") as remote:
+    async with connect(f"http://127.0.0.1:{port}/telewire", transport="exchange") as remote:
         with pytest.raises(NetworkError, match="Is a server listening there") as refused:
             await remote.f()
     assert refused.value.retryable
@@ -180,7 +180,7 @@ async def test_nobody_listens() -> None:
 async def test_a_server_that_says_nothing() -> None:
     async with (
         standing(Foreign(b"", hang_up=False)) as server,
-        connect(server.url, transport="http", timeout=0.1) as remote,
+        connect(server.url, transport="exchange", timeout=0.1) as remote,
     ):
         with pytest.raises(NetworkError, match="did not answer in time"):
             await remote.f()
@@ -188,7 +188,7 @@ async def test_a_server_that_says_nothing() -> None:
 
 async def test_a_server_of_websocket_alone_says_what_would_do() -> None:
     listener = await serve_websocket(Recorder().accept, port=0)
-    async with connect(f"http://127.0.0.1:{listener.port}/telewire", transport="http") as remote:
+    async with connect(f"http://127.0.0.1:{listener.port}/telewire", transport="exchange") as remote:
         with pytest.raises(TransportUnsuitable, match="405"):
             await remote.f()
     await listener.aclose()
@@ -199,7 +199,7 @@ async def test_certificates_are_verified(tls: tuple[ssl.SSLContext, ssl.SSLConte
     listener = await serve_websocket(
         lambda transport: pytest.fail("a transport"), port=0, ssl_context=serving
     )
-    async with connect(f"https://localhost:{listener.port}/telewire", transport="http") as remote:
+    async with connect(f"https://localhost:{listener.port}/telewire", transport="exchange") as remote:
         with pytest.raises(NetworkError, match="certificate"):
             await remote.f()
     await listener.aclose()
@@ -210,7 +210,7 @@ async def test_certificates_are_verified(tls: tuple[ssl.SSLContext, ssl.SSLConte
 
 async def test_a_short_call_is_an_ordinary_request() -> None:
     async with standing(Foreign(ok(answer_of("pong")))) as server:
-        async with connect(server.url, transport="http", headers={"X-Key": "1"}) as remote:
+        async with connect(server.url, transport="exchange", headers={"X-Key": "1"}) as remote:
             assert await remote.ping() == "pong"
         [request] = server.requests
         head, _, body = request.partition(b"\r\n\r\n")
@@ -227,7 +227,7 @@ async def test_a_short_call_is_an_ordinary_request() -> None:
 
 async def test_a_connection_is_used_again_where_it_can_be() -> None:
     async with standing(Foreign(ok(answer_of(1)), hang_up=False)) as server:
-        async with connect(server.url, transport="http") as remote:
+        async with connect(server.url, transport="exchange") as remote:
             for _ in range(3):
                 assert await remote.f() == 1
         assert (len(server.requests), server.connections) == (3, 1)
@@ -235,7 +235,7 @@ async def test_a_connection_is_used_again_where_it_can_be() -> None:
 
 async def test_a_connection_that_the_server_closed_is_not_used_again() -> None:
     async with standing(Foreign(ok(answer_of(1)))) as server:
-        async with connect(server.url, transport="http") as remote:
+        async with connect(server.url, transport="exchange") as remote:
             for _ in range(3):
                 assert await remote.f() == 1
                 for _ in range(20):
@@ -246,7 +246,7 @@ async def test_a_connection_that_the_server_closed_is_not_used_again() -> None:
 async def test_an_answer_that_nobody_asked_for_closes_the_connection() -> None:
     answer = ok(answer_of(1))
     async with standing(Foreign(answer + answer, hang_up=False)) as server:
-        async with connect(server.url, transport="http") as remote:
+        async with connect(server.url, transport="exchange") as remote:
             assert await remote.f() == 1
             for _ in range(20):
                 await anyio.lowlevel.checkpoint()
@@ -256,13 +256,13 @@ async def test_an_answer_that_nobody_asked_for_closes_the_connection() -> None:
 
 async def test_a_body_that_ends_with_its_connection() -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/telewire\r\n\r\n" + answer_of([1, 2])
-    async with standing(Foreign(answer)) as server, connect(server.url, transport="http") as remote:
+    async with standing(Foreign(answer)) as server, connect(server.url, transport="exchange") as remote:
         assert await remote.f() == [1, 2]
 
 
 async def test_interim_answers_are_passed_over() -> None:
     answer = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + ok(answer_of(1))
-    async with standing(Foreign(answer)) as server, connect(server.url, transport="http") as remote:
+    async with standing(Foreign(answer)) as server, connect(server.url, transport="exchange") as remote:
         assert await remote.f() == 1
 
 
@@ -278,7 +278,7 @@ async def sync_or_async(value: dict[str, str]) -> dict[str, str]:
 async def test_headers_are_made_anew_for_each_request(wrap: Callable[[dict[str, str]], object]) -> None:
     tokens = iter("abc")
     async with standing(Foreign(ok(answer_of(1)))) as server:
-        made = connect(server.url, transport="http", headers=lambda: wrap({"X-Token": next(tokens)}))  # type: ignore[arg-type, return-value]
+        made = connect(server.url, transport="exchange", headers=lambda: wrap({"X-Token": next(tokens)}))  # type: ignore[arg-type, return-value]
         async with made as remote:
             await remote.f()
             await remote.f()
@@ -289,13 +289,13 @@ async def test_headers_that_cannot_be_made_fail_the_call_before_it_left() -> Non
     def headers() -> dict[str, str]:
         raise KeyError("a secret")
 
-    async with connect("http://127.0.0.1:9/telewire", transport="http", headers=headers) as remote:
+    async with connect("http://127.0.0.1:9/telewire", transport="exchange", headers=headers) as remote:
         with pytest.raises(NetworkError, match="headers= raised KeyError") as failed:
             await remote.f()
     assert "secret" not in str(failed.value)
     assert failed.value.retryable
     async with connect(
-        "http://127.0.0.1:9/telewire", transport="http", headers=lambda: {"Host": "x"}
+        "http://127.0.0.1:9/telewire", transport="exchange", headers=lambda: {"Host": "x"}
     ) as remote:
         with pytest.raises(NetworkError, match="'Host' belongs to"):
             await remote.f()
@@ -306,7 +306,7 @@ async def test_headers_that_cannot_be_made_fail_the_call_before_it_left() -> Non
 )
 async def test_headers_that_are_none(made: object, says: str) -> None:
     url = "http://127.0.0.1:9/telewire"
-    async with connect(url, transport="http", headers=lambda: made) as remote:  # type: ignore[arg-type, return-value]
+    async with connect(url, transport="exchange", headers=lambda: made) as remote:  # type: ignore[arg-type, return-value]
         with pytest.raises(NetworkError, match=says):
             await remote.f()
 
@@ -314,20 +314,20 @@ async def test_headers_that_are_none(made: object, says: str) -> None:
 @pytest.mark.parametrize("name", ["Host", "content-type", "Transfer-Encoding", "Expect"])
 def test_headers_that_are_the_requests_own_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="belongs to the HTTP request itself"):
-        connect("http://127.0.0.1/telewire", transport="http", headers={name: "x"})
+        connect("http://127.0.0.1/telewire", transport="exchange", headers={name: "x"})
 
 
 def test_arguments_that_do_not_fit_plain_http() -> None:
     with pytest.raises(ValueError, match="WebSocket; HTTP needs"):
-        connect("ws://127.0.0.1/telewire", transport="http")
+        connect("ws://127.0.0.1/telewire", transport="exchange")
     with pytest.raises(ValueError, match="service="):
-        connect("http://127.0.0.1/telewire", transport="http", service=Service())
+        connect("http://127.0.0.1/telewire", transport="exchange", service=Service())
     with pytest.raises(ValueError, match="'carrier pigeon' is none"):
         connect("http://127.0.0.1/telewire", transport="carrier pigeon")  # type: ignore[arg-type]
 
 
 async def test_nothing_is_connected_before_the_first_call() -> None:
-    client = connect("http://127.0.0.1:9/telewire", transport="http")
+    client = connect("http://127.0.0.1:9/telewire", transport="exchange")
     assert isinstance(client, Client)
     assert client.state == "new"
     async with client:

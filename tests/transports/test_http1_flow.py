@@ -66,7 +66,7 @@ async def test_a_server_that_stops_ends_calls_and_waits_for_their_clean_up() -> 
         group.start_soon(run)
         await started.wait()
         url = f"http://127.0.0.1:{ports[0]}/telewire"
-        async with connect(url, transport="http") as remote:
+        async with connect(url, transport="exchange") as remote:
             iterator = await remote.ticks()
             assert await anext(iterator) == 1
             scope.cancel()
@@ -83,7 +83,7 @@ async def test_a_connection_that_is_cut_ends_both_sides(life: Life, name: str) -
         port = int(url.split(":")[2].split("/")[0])
         async with (
             open_relay("localhost", port) as relay,
-            connect(f"http://localhost:{relay.port}/telewire", transport="http") as remote,
+            connect(f"http://localhost:{relay.port}/telewire", transport="exchange") as remote,
         ):
             call = remote[name]()
             await until(lambda: life.waiting or life.produced)

@@ -15,8 +15,10 @@ from telewire.runtime.backend import current_backend
 from telewire.runtime.client import Client
 from telewire.runtime.server import Server
 from telewire.runtime.service import Service
-from telewire.runtime.transport import TransportName
-from telewire_transports.http1 import Http1Client, exchange_route
+from telewire.runtime.transport import AcceptTransport, Transport, TransportName
+from telewire_transports.choosing import Choice
+from telewire_transports.downlinks import Downlinks
+from telewire_transports.http1 import Http1Client, HttpSessions, exchange_route, session_route
 from telewire_transports.request_headers import HeaderSource
 from telewire_transports.urls import parse_url
 from telewire_transports.way import Way
@@ -45,10 +47,13 @@ def connect(
         url: http, https, ws or wss.
         headers: real HTTP headers of every request; a callable, sync or async, gives them anew each time.
         timeout: seconds for connecting and the hellos.
-        transport: ``"websocket"``, or ``"http"``, which makes each call a request of its own and connects
-            nothing before; that carries at most one iterator or byte stream each way, and promises.
-            None: WebSocket.
-        service: what the server may call here, as ``context.remote``; over WebSocket only.
+        transport: ``"websocket"``; ``"http"``, a response that streams and POSTs beside it; ``"sse"``, the
+            same as events, where something on the way holds back what it does not know; or
+            ``"exchange"``, which makes each call a request of its own and connects nothing before: any
+            worker of the server can answer it, and it carries at most one iterator or byte stream each
+            way, and promises. None: a URL of HTTP begins with ``"http"`` and moves to WebSocket as soon as
+            one stands, and back where it breaks; a URL of WebSocket is that.
+        service: what the server may call here, as ``context.remote``; not over ``"exchange"``.
         ssl_context: for https and wss; the default verifies certificates.
         limits: what this side accepts.
 
@@ -56,24 +61,41 @@ def connect(
         ValueError: the URL, a header or the transport cannot be used. NetworkError is raised on entering.
     """
     where = parse_url(url)
-    if transport not in (None, "websocket", "http"):
-        raise ValueError(f"transport={transport!r} is none that connect() has: 'websocket' or 'http'.")
-    exchanges: Http1Client | None = None
-    if transport == "http" or "http" in where.transports:
-        exchanges = Http1Client(url, headers=headers, timeout=timeout, ssl_context=ssl_context, limits=limits)
-    if transport == "http":
-        if service is not None:
-            raise ValueError("service= offers functions to the server, which cannot call over plain HTTP.")
-        assert exchanges is not None
-        exchanges.check_headers()
-        return Client(None, exchanges=exchanges, limits=limits, timeout=timeout)
-    dial = functools.partial(
-        connect_websocket, headers=headers, timeout=timeout, ssl_context=ssl_context, limits=limits
+    if transport not in (None, "websocket", "http", "sse", "exchange"):
+        raise ValueError(
+            f"transport={transport!r} is none that connect() has: 'websocket', 'http', 'sse' or 'exchange'."
+        )
+    client: Http1Client | None = None
+    if transport in ("http", "sse", "exchange") or "http" in where.transports:
+        client = Http1Client(url, headers=headers, timeout=timeout, ssl_context=ssl_context, limits=limits)
+    make = functools.partial(
+        Client, exchanges=client, limits=limits, timeout=timeout, service=service, resume=True
     )
-    open_transport = Way(url, dial, exchanges)
-    return Client(
-        open_transport, exchanges=exchanges, limits=limits, timeout=timeout, service=service, resume=True
-    )
+    if client is not None and transport != "websocket":
+        client.check_headers()
+        if transport == "exchange":
+            if service is not None:
+                raise ValueError("service= offers functions to the server, which cannot call in an exchange.")
+            return make(None)
+        if transport is not None:
+            return make(HttpSessions(client, transport))
+
+    sessions = None if client is None or transport is not None else HttpSessions(client, "http")
+
+    async def dial(url: str, accept: AcceptTransport) -> Transport:
+        beside = (sessions.route, sessions.worker) if sessions is not None and sessions.worker else None
+        return await connect_websocket(
+            url,
+            accept,
+            headers=headers,
+            timeout=timeout,
+            ssl_context=ssl_context,
+            limits=limits,
+            beside=beside,
+        )
+
+    way = Way(url, dial, client)
+    return make(way) if sessions is None else make(Choice(sessions, way), upgrade=way)
 
 
 async def serve(
@@ -92,7 +114,7 @@ async def serve(
     resume_window: float | None = None,
     on_started: Callable[[int], object] | None = None,
 ) -> None:
-    """Serve ``service`` over WebSocket and plain HTTP on one port, until cancelled.
+    """Serve ``service`` over WebSocket, HTTP sessions and exchanges on one port, until cancelled.
 
     Then no further call is taken, those that run are closed as going away, and user code is waited for
     while it cleans up, within bounds. :func:`serve_until_signal` does this when the program is told to end.
@@ -120,8 +142,10 @@ async def serve(
     admission = Admission(server_limits)
     server = Server(current_backend(), service, limits, admission)
     door = make_door(host, path, limits, origins, hosts, trusted_proxies, admission)
-    door.routes[b"GET"] = websocket_route(server.accept, door.limits)
-    door.routes[b"POST"] = exchange_route(server.accept_exchange, door)
+    downlinks = Downlinks(server.principal_of)
+    session = session_route(server.accept, door, downlinks)
+    door.routes[b"GET"] = websocket_route(server.accept, door.limits, downlinks.worker)
+    door.routes[b"POST"] = exchange_route(server.accept_exchange, door, session)
     listener = await listen_web(door, host=host, port=port, ssl_context=ssl_context)
     try:
         if on_started is not None:

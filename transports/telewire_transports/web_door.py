@@ -20,8 +20,12 @@ from telewire_transports.sockets import ByteLink, Listener, listen
 from telewire_transports.text import printable
 from telewire_transports.web_rules import WebRules
 
-__all__ = ["Door", "Refusal", "Route", "WebListener", "listen_web", "make_door"]
+__all__ = ["OPEN", "SESSION_HEADER", "Door", "Refusal", "Route", "WebListener", "listen_web", "make_door"]
 
+SESSION_HEADER: Final = "telewire-session"
+"""Names the downlink that a POST belongs to (TW-SES-100)."""
+OPEN: Final = "open"
+"""What it says where there is no downlink yet: a new conversation, for which there must be room."""
 _HEAD_BYTES: Final = 16 * 1024
 _RETRY_SECONDS: Final = 5
 _REASONS: Final = {
@@ -30,8 +34,11 @@ _REASONS: Final = {
     404: b"Not Found",
     405: b"Method Not Allowed",
     408: b"Request Timeout",
+    409: b"Conflict",
+    410: b"Gone",
     415: b"Unsupported Media Type",
     417: b"Expectation Failed",
+    421: b"Misdirected Request",
     426: b"Upgrade Required",
     431: b"Request Header Fields Too Large",
     501: b"Not Implemented",
@@ -159,7 +166,8 @@ class Door:
             methods = b", ".join(self.routes)
             raise Refusal(405, f"This address answers to {methods.decode()}.", (b"Allow", methods))
         peer = self.proxies.peer_of(headers, link.peer)
-        self.check_room(address_of(peer), conversation=True)
+        if SESSION_HEADER not in headers or headers[SESSION_HEADER] == OPEN:
+            self.check_room(address_of(peer), conversation=True)
         route(link, http, request, headers, rest, peer)
 
     def refuse(self, link: ByteLink, refusal: Refusal) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, final
+from urllib.parse import urlsplit
 
 import h11
 
@@ -14,6 +16,7 @@ from telewire_transports.urls import ParsedUrl
 __all__ = ["Answer"]
 
 _OK: Final = 200
+_REDIRECTS: Final = frozenset({307, 308})
 _NOT_FOUND: Final = 404
 _TEXT_BYTES: Final = 1024
 # The server, or this worker of it, is there and takes no exchange of this kind.
@@ -25,18 +28,44 @@ _LATER: Final = frozenset({429, 503})
 class Answer:
     """The head of a response, and the text of a refusal, as far as it is plain."""
 
-    def __init__(self, where: ParsedUrl, response: h11.Response) -> None:
+    def __init__(
+        self,
+        where: ParsedUrl,
+        response: h11.Response,
+        wanted: bytes = CONTENT_TYPE,
+        what: str = "the call",
+    ) -> None:
         self._where = where
+        self._wanted = wanted
+        self._what = what
         self._status = response.status_code
         headers = dict(response.headers)
+        self.session = headers.get(b"telewire-session", b"")
+        """What names the downlink that this is, where it is one (TW-SES-101)."""
         self._type = headers.get(b"content-type", b"")
         self._location = headers.get(b"location", b"")
         self._text = b""
 
     @property
+    def status(self) -> int:
+        """The status code."""
+        return self._status
+
+    @property
     def refused(self) -> bool:
         """Whether the body is no exchange's."""
-        return self._status != _OK or self._type.lower() != CONTENT_TYPE
+        return self._status != _OK or self._type.lower() != self._wanted
+
+    @property
+    def mount(self) -> ParsedUrl | None:
+        """Where a framework has us ask instead: at the same place below our path, where it is no other."""
+        if self._status not in _REDIRECTS:
+            return None
+        target = urlsplit(self._location.decode("latin-1"))
+        path, _, query = self._where.path.partition("?")
+        if target.netloc not in ("", self._where.authority) or target.path != path + "/":
+            return None
+        return replace(self._where, path=path + "/" + ("?" + query if query else ""))
 
     def add(self, data: bytes) -> bool:
         """Keep some of the text; whether that is enough of it."""
@@ -49,7 +78,7 @@ class Answer:
         if status == _OK:
             what = printable(self._type) or "no content type"
             return NetworkError(
-                f"{self._where} answered with {what} where application/telewire was expected; "
+                f"{self._where} answered with {what} where {self._wanted.decode()} was expected; "
                 "a proxy, a login page or another server may stand there."
             )
         if 300 <= status < 400:
@@ -58,7 +87,7 @@ class Answer:
         said = ""
         if self._type.lower().startswith(b"text/plain"):
             said = printable(self._text)
-        sentence = f"{self._where} refused the call with status {status}" + (f": {said}" if said else ".")
+        sentence = f"{self._where} refused {self._what} with status {status}" + (f": {said}" if said else ".")
         if status == _NOT_FOUND:
             sentence += " Check the path in the URL: serve() listens at /telewire, unless it was given path=."
         if status in _UNSUITABLE:

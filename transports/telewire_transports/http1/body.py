@@ -12,7 +12,7 @@ from telewire.limits import Limits
 from telewire.wire.reader import BatchReader, write_batch
 from telewire_transports.sockets import ByteLink
 
-__all__ = ["CONTENT_TYPE", "HEAD_BYTES", "BodyReader", "BodyWriter", "Headers"]
+__all__ = ["CONTENT_TYPE", "HEAD_BYTES", "BodyReader", "BodyWriter", "Headers", "write_batches"]
 
 CONTENT_TYPE: Final = b"application/telewire"
 HEAD_BYTES: Final = 16 * 1024
@@ -21,29 +21,44 @@ Headers = list[tuple[bytes, bytes]]
 MakeHead = Callable[[Headers], h11.Request | h11.Response]
 
 
+def write_batches(batches: Sequence[bytes]) -> bytes:
+    """Batches as they stand in a body of our own content type."""
+    return b"".join(map(write_batch, batches))
+
+
 @final
 class BodyWriter:
     """Writes one message: its head with its first batches, then each send as one chunk."""
 
-    def __init__(self, http: h11.Connection, make_head: MakeHead) -> None:
+    def __init__(
+        self,
+        http: h11.Connection,
+        make_head: MakeHead,
+        encode: Callable[[Sequence[bytes]], bytes] = write_batches,
+    ) -> None:
         self._http = http
         self._make_head = make_head
+        self._encode = encode
         self.begun = False
         self.ended = False
 
     def send(self, link: ByteLink, batches: Sequence[bytes]) -> None:
         """Queue batches."""
-        if not batches or self.ended:
-            return
-        data = b"".join(map(write_batch, batches))
+        if batches and not self.ended:
+            self.write(link, self._encode(batches))
+
+    def write(self, link: ByteLink, data: bytes) -> None:
+        """Queue bytes of the body; without any, only its head, where that has not left."""
         pieces = [] if self.begun else self._begin([(b"transfer-encoding", b"chunked")])
-        link.writelines([*pieces, *self._pieces(h11.Data(data=data))])
+        if data:
+            pieces += self._pieces(h11.Data(data=data))
+        link.writelines([piece for piece in pieces if piece])
 
     def send_last(self, link: ByteLink, batches: Sequence[bytes]) -> None:
         """Queue batches and end the message. One that is sent at once says how long it is."""
         if self.ended:
             return
-        data = b"".join(map(write_batch, batches))
+        data = self._encode(batches)
         pieces = [] if self.begun else self._begin([(b"content-length", b"%d" % len(data))])
         if data:
             pieces += self._pieces(h11.Data(data=data))

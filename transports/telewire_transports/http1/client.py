@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping, Sequence
-from typing import Final, final
+from typing import Final, Protocol, final
 
 import h11
 
@@ -15,11 +15,11 @@ from telewire.runtime.transport import Request, TransportHandler
 from telewire_transports.http1.answers import Answer
 from telewire_transports.http1.body import CONTENT_TYPE, HEAD_BYTES, BodyReader, BodyWriter, Headers
 from telewire_transports.request_headers import HeaderSource, check_headers, current_headers
-from telewire_transports.sockets import ByteLink, open_link
+from telewire_transports.sockets import ByteHandler, ByteLink, open_link
 from telewire_transports.text import printable
 from telewire_transports.urls import parse_url
 
-__all__ = ["ClientExchange", "Http1Client"]
+__all__ = ["ClientExchange", "Http1Client", "Opening"]
 
 _OURS: Final = frozenset(
     {
@@ -31,6 +31,16 @@ _PREFIX: Final = "sec-websocket-"
 _WHAT: Final = "the HTTP request itself"
 _IDLE_SECONDS: Final = 5.0
 _IDLE_LINKS: Final = 8
+
+
+class Opening(Protocol):
+    """One request that needs a link."""
+
+    def begin(self, link: ByteLink) -> ByteHandler:
+        """Take a new link; returns who handles it."""
+
+    def connected(self, link: ByteLink, http: h11.Connection) -> None:
+        """Take a link that has served other requests, and now speaks ``http``."""
 
 
 @final
@@ -99,8 +109,8 @@ class Http1Client:
             raise NetworkError(f"There was no request. {error}") from error
         return [(b"Host", self.where.authority.encode()), *extra]
 
-    async def open(self, exchange: ClientExchange) -> None:
-        """Connect for an exchange, which is told its link and what it speaks.
+    async def open(self, exchange: Opening) -> None:
+        """Connect for one request, which is told its link and what it speaks.
 
         Raises:
             NetworkError: nobody answered.

@@ -15,7 +15,15 @@ from telewire.runtime.transport import AcceptExchange, Request, TransportHandler
 from telewire_transports.http1.body import CONTENT_TYPE, HEAD_BYTES, BodyReader, BodyWriter, Headers
 from telewire_transports.sockets import ByteLink
 from telewire_transports.text import printable
-from telewire_transports.web_door import Door, Refusal, Route, WebListener, listen_web, make_door
+from telewire_transports.web_door import (
+    SESSION_HEADER,
+    Door,
+    Refusal,
+    Route,
+    WebListener,
+    listen_web,
+    make_door,
+)
 
 __all__ = ["RESPONSE_HEADERS", "ServerExchange", "check_exchange", "exchange_route", "serve_http1"]
 
@@ -53,8 +61,8 @@ async def serve_http1(
     return await listen_web(door, host=host, port=port, ssl_context=ssl_context)
 
 
-def exchange_route(accept: AcceptExchange, door: Door) -> Route:
-    """What a door does with POST: begin an exchange (TW-SES-091)."""
+def exchange_route(accept: AcceptExchange, door: Door, session: Route | None = None) -> Route:
+    """What a door does with POST: begin an exchange (TW-SES-091); ``session`` takes those of sessions."""
 
     def route(
         link: ByteLink,
@@ -65,6 +73,9 @@ def exchange_route(accept: AcceptExchange, door: Door) -> Route:
         peer: str | None,
     ) -> None:
         check_exchange(headers)
+        if session is not None and SESSION_HEADER in headers:
+            session(link, http, request, headers, rest, peer)
+            return
         target = request.target.decode("ascii")
         found = Request(path=target.partition("?")[0], headers=headers, peer=peer, transport="http")
         ServerExchange(link, http, found, door).start(accept, rest)

@@ -51,11 +51,13 @@ async def connect_websocket(
     timeout: float = 10.0,
     ssl_context: ssl.SSLContext | None = None,
     limits: Limits | None = None,
+    beside: tuple[str, str] | None = None,
 ) -> Transport:
     """Open a WebSocket to ``url`` (ws, wss, http or https) and hand it to ``accept``.
 
     ``accept`` is called before this returns, since the server may speak at once. ``timeout``, in
     seconds, bounds connecting and both handshakes together. The caller owes ``close`` or ``abort``.
+    ``beside`` is the route of an HTTP session, and the worker that holds it and must answer here too.
 
     Raises:
         ValueError: the URL or a header cannot be used.
@@ -64,12 +66,14 @@ async def connect_websocket(
     """
     where = parse_url(url)
     request = _request(where, await current_headers(headers))
+    if beside is not None:
+        request.extra_headers.append((b"Telewire-Route", beside[0].encode()))
     if where.tls and ssl_context is None:
         ssl_context = ssl.create_default_context()
     deadline = anyio.current_time() + timeout
 
     def begin(link: ByteLink) -> _ClientHandshake:
-        return _ClientHandshake(link, accept, where, request, limits or Limits())
+        return _ClientHandshake(link, accept, where, request, limits or Limits(), beside and beside[1])
 
     link = await open_link(
         where.host, where.port, begin, ssl_context=ssl_context if where.tls else None, timeout=timeout
@@ -110,8 +114,10 @@ class _ClientHandshake:
         where: ParsedUrl,
         request: UpgradeRequest,
         limits: Limits,
+        worker: str | None,
     ) -> None:
         self._link = link
+        self._worker = worker
         self._accept = accept
         self._where = where
         self._request = request
@@ -171,6 +177,10 @@ class _ClientHandshake:
     def _accepted(self, event: AcceptConnection, early: bytes) -> None:
         if event.subprotocol != SUBPROTOCOL:
             self._disagree(f"chose no subprotocol, where {SUBPROTOCOL} was asked for")
+            return
+        worker = dict(event.extra_headers).get(b"telewire-worker", b"").decode("latin-1")
+        if self._worker is not None and worker != self._worker:
+            self._fail(NetworkError(f"Another worker of {self._where} answered than holds the session."))
             return
         sent = self._request.extra_headers
         headers = {name.decode().lower(): value.decode("latin-1") for name, value in sent}

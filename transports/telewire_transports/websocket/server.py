@@ -49,8 +49,8 @@ async def serve_websocket(
     return await listen_web(door, host=host, port=port, ssl_context=ssl_context)
 
 
-def websocket_route(accept: AcceptTransport, limits: Limits) -> Route:
-    """What a door does with GET: open a WebSocket."""
+def websocket_route(accept: AcceptTransport, limits: Limits, worker: str = "") -> Route:
+    """What a door does with GET: open a WebSocket; ``worker`` is told to clients (TW-SES-108)."""
 
     def route(
         link: ByteLink,
@@ -62,7 +62,7 @@ def websocket_route(accept: AcceptTransport, limits: Limits) -> Route:
     ) -> None:
         _check(headers)
         target = request.target.decode("ascii")
-        link.write(_response(request, target))
+        link.write(_response(request, target, worker))
         found = Request(path=target.partition("?")[0], headers=headers, peer=peer, transport="websocket")
         transport = WebSocketTransport(link, found, limits, client=False)
         transport.start(accept, http.trailing_data[0] + rest)
@@ -84,15 +84,16 @@ def _check(headers: Mapping[str, str]) -> None:
         raise Refusal(400, f"Sec-WebSocket-Protocol must offer {SUBPROTOCOL}.")
 
 
-def _response(request: h11.Request, target: str) -> bytes:
+def _response(request: h11.Request, target: str, worker: str) -> bytes:
     """The answer of a handshake that is complete."""
     upgrade = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+    named = [(b"Telewire-Worker", worker.encode())] if worker else []
     try:
         upgrade.initiate_upgrade_connection(list(request.headers), target)
         # A request alone gives one event; the generator is consumed all the same.
         for _ in upgrade.events():
             continue
-        return upgrade.send(AcceptConnection(subprotocol=SUBPROTOCOL))
+        return upgrade.send(AcceptConnection(subprotocol=SUBPROTOCOL, extra_headers=named))
     except HandshakeError as error:
         hint = error.event_hint if isinstance(error.event_hint, RejectConnection) else RejectConnection()
         raise Refusal(

@@ -1,0 +1,95 @@
+"""Downlinks: which response in flight a POST of an HTTP session belongs to, and who may post to it.
+
+A session's header is made and read here alone (TW-SES-100 to 103). What it holds is a secret, and stands
+in no message.
+"""
+
+from __future__ import annotations
+
+import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Hashable, Mapping
+from hmac import compare_digest
+from typing import Final, Protocol, final
+
+from telewire.runtime.transport import Request, TransportName
+from telewire_transports.web_door import OPEN, SESSION_HEADER, Refusal
+
+__all__ = ["Downlink", "Downlinks", "opens"]
+
+_NAME_BYTES: Final = 9
+_SECRET_BYTES: Final = 24
+_PARTS: Final = 3
+
+
+class Downlink(Protocol):
+    """A response in flight, and the way up beside it: one transport."""
+
+    @property
+    def request(self) -> Request:
+        """The request that opened it."""
+
+    def post(self, batch: bytes) -> bool:
+        """Take a batch that was posted; false where it came too early."""
+
+    def heard(self) -> None:
+        """Note bytes of a POST that are no whole batch yet."""
+
+
+def opens(headers: Mapping[str, str]) -> TransportName | None:
+    """The kind of downlink that a request asks for; None where it has one."""
+    if headers.get(SESSION_HEADER) != OPEN:
+        return None
+    return "sse" if "text/event-stream" in headers.get("accept", "").lower() else "http"
+
+
+@final
+class Downlinks:
+    """Those of one server.
+
+    Args:
+        principal: whom a request comes from; who posts must be who opened.
+    """
+
+    def __init__(self, principal: Callable[[Request], Hashable]) -> None:
+        self._principal = principal
+        self.worker = _text(_NAME_BYTES)
+        """What names this worker of the server; told to everybody."""
+        self._open: dict[str, tuple[str, Downlink, Hashable]] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, downlink: Downlink) -> str:
+        """Name a downlink; returns what its header says. Owed: :meth:`forget`, with that, at its end."""
+        name, secret = _text(_NAME_BYTES), _text(_SECRET_BYTES)
+        self._open[name] = secret, downlink, self._principal(downlink.request)
+        return f"{self.worker}.{name}.{secret}"
+
+    def forget(self, header: str) -> None:
+        """The downlink ends: nothing more is taken for it."""
+        self._open.pop(header.split(".")[1], None)
+
+    def find(self, request: Request) -> Downlink:
+        """The downlink that a POST belongs to.
+
+        Raises:
+            Refusal: it has none here, with the status of TW-SES-103.
+        """
+        parts = request.headers.get(SESSION_HEADER, "").split(".")
+        if len(parts) != _PARTS or parts[0] != self.worker:
+            raise Refusal(
+                421,
+                "This worker of the server does not hold the session; let a balancer send all requests with "
+                "the same Telewire-Route to one worker, or use WebSocket.",
+            )
+        secret, downlink, principal = self._open.get(parts[1], ("", None, None))
+        if not compare_digest(secret.encode(), parts[2].encode("utf-8", "replace")) or downlink is None:
+            raise Refusal(410, "The response of this session has ended, or never began; open another one.")
+        if self._principal(request) != principal:
+            raise Refusal(403, "The session belongs to somebody else.")
+        return downlink
+
+
+def _text(size: int) -> str:
+    return urlsafe_b64encode(secrets.token_bytes(size)).decode()
