@@ -90,8 +90,8 @@ class ServerLimits:
     unauthenticated: int = 1_000
     """Connections that have not said hello: idle sockets and slow requests are not free."""
     held_bytes: int = 1024 * MIB
-    """What the session budgets of all conversations may take together; beyond it windows do not grow,
-    and large payloads wait."""
+    """What the session budgets and replay buffers of all conversations may take together. Beyond it windows
+    do not grow, large payloads wait, a session keeps only 64 KiB for a resume, and detached ones go."""
 
 
 ADVERTISED: Final[dict[int, str]] = {

@@ -66,7 +66,8 @@ class Connection(Resuming):
             request (TW-SES-070). Then the application obeys ``readable``, ends the request where
             ``said_all`` is true, and says with :meth:`receive_end` that the request has ended.
         peer_limits: of an exchange's client: what the server stated in an earlier one.
-        pool: what the session budget is drawn from, with those of other connections (TW-LIM-020).
+        pool: what the session budget and the replay buffer are drawn from, with those of other
+            connections (TW-LIM-020).
 
     Raises:
         LocalProtocolError: the limits leave no room for a payload, or a session was named wrongly.
@@ -257,7 +258,11 @@ class Connection(Resuming):
         # Up to which size frames may still leave for the first time (TW-SES-021).
         most = UNLIMITED if departures is None else before + departures.room
         while not frames or size < max_bytes:
+<<<<<<< Updated upstream
             if size > most:
+=======
+            if departures is not None and not departures.has_room(len(frames) - old, size - before):
+>>>>>>> Stashed changes
                 break
             frame = scheduler.next_control() if scheduler.control or scheduler.grants else None
             if frame is None:

@@ -38,26 +38,56 @@ class SendWindow:
 
 @final
 class Pool:
-    """Bytes that the budgets of all connections of a process draw from (TW-LIM-020).
+    """Bytes that the budgets and replay buffers of all connections of a process draw from (TW-LIM-020).
 
     ``on_room`` is called when there are some again, after a large payload has had to wait for them: then
-    call :meth:`Connection.grant_again` of the connections. It must not call into a connection itself.
+    call :meth:`Connection.grant_again` of the connections. ``on_short`` is called when something has found
+    no room: give up what nobody needs. Neither may call into a connection itself.
     """
 
-    __slots__ = ("left", "left_to_grow", "on_room", "wanted")
+    __slots__ = ("left", "left_to_grow", "on_room", "on_short", "wanted")
 
     def __init__(self, size: int) -> None:
         self.left = size
         self.left_to_grow = size // 2
-        self.wanted = False
+        self.wanted = 0
+        """The least that a large payload waits for; 0 where none does."""
         self.on_room: Callable[[], object] | None = None
+        self.on_short: Callable[[], object] | None = None
+
+    def take(self, size: int) -> bool:
+        """Reserve ``size`` bytes for a large payload, or nothing."""
+        if size > self.left:
+            self.wanted = min(size, self.wanted or size)
+            self._fall_short()
+            return False
+        self.left -= size
+        return True
 
     def give(self, size: int) -> None:
-        """Return what a budget had."""
+        """Return what a large payload had."""
         self.left += size
-        if self.wanted and self.on_room is not None:
-            self.wanted = False
+        if self.wanted and self.left >= self.wanted and self.on_room is not None:
+            self.wanted = 0
             self.on_room()
+
+    def take_growth(self, size: int) -> bool:
+        """Reserve ``size`` bytes for a grown window or a replay buffer, or nothing (TW-LIM-024)."""
+        if size > self.left_to_grow or size > self.left:
+            self._fall_short()
+            return False
+        self.left_to_grow -= size
+        self.left -= size
+        return True
+
+    def give_growth(self, size: int) -> None:
+        """Return what a grown window or a replay buffer had."""
+        self.left_to_grow += size
+        self.give(size)
+
+    def _fall_short(self) -> None:
+        if self.on_short is not None:
+            self.on_short()
 
 
 @final
@@ -77,14 +107,8 @@ class Budget:
 
     def take(self, size: int) -> bool:
         """Reserve ``size`` bytes for a large payload, or nothing."""
-        if size > self.left:
+        if size > self.left or (self.pool is not None and not self.pool.take(size)):
             return False
-        pool = self.pool
-        if pool is not None:
-            if size > pool.left:
-                pool.wanted = True
-                return False
-            pool.left -= size
         self.left -= size
         return True
 
@@ -96,14 +120,10 @@ class Budget:
 
     def take_growth(self, size: int) -> bool:
         """Reserve ``size`` bytes for a grown window, or nothing."""
-        pool = self.pool
         if size > self.left_to_grow or size > self.left:
             return False
-        if pool is not None:
-            if size > pool.left_to_grow or size > pool.left:
-                return False
-            pool.left_to_grow -= size
-            pool.left -= size
+        if self.pool is not None and not self.pool.take_growth(size):
+            return False
         self.left_to_grow -= size
         self.left -= size
         return True
@@ -113,8 +133,7 @@ class Budget:
         self.left += size
         self.left_to_grow += size
         if self.pool is not None:
-            self.pool.left_to_grow += size
-            self.pool.give(size)
+            self.pool.give_growth(size)
 
 
 @final

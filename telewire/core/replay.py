@@ -8,12 +8,22 @@ Neither looks into a frame.
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
-__all__ = ["ACK_SECONDS", "Arrivals", "Departures"]
+if TYPE_CHECKING:
+    from telewire.core.flow import Pool
+
+__all__ = ["ACK_SECONDS", "KEPT_BYTES", "SHARE_BYTES", "Arrivals", "Departures"]
 
 ACK_BYTES: Final = 64 * 1024
 ACK_SECONDS: Final = 0.025
+
+KEPT_BYTES: Final = 64
+"""What a frame takes besides its bytes for being kept: its object, and its places in two queues."""
+SHARE_BYTES: Final = 64 * 1024
+"""What each session may keep whatever others do, so that nobody can silence it (TW-LIM-024)."""
+STEP_BYTES: Final = 64 * 1024
+"""The pool is asked for so much at a time."""
 
 
 @final
@@ -23,18 +33,24 @@ class Departures:
     Args:
         most: bytes to keep at most; what may leave is held back for it.
         frame_bytes: the largest frame that may leave: it must still fit.
+        pool: what is kept beyond ``SHARE_BYTES`` is drawn from it.
     """
 
-    __slots__ = ("_again", "_bound", "_kept", "base", "held")
+    __slots__ = ("_again", "_bound", "_kept", "_pool", "_room", "base", "drawn", "held")
 
-    def __init__(self, most: int, frame_bytes: int) -> None:
+    def __init__(self, most: int, frame_bytes: int, pool: Pool | None = None) -> None:
         self._bound = max(0, most - frame_bytes)
+        self._pool = pool
         self._kept: deque[bytes] = deque()
         self._again: deque[bytes] = deque()
         self.base = 0
         """Positions below it are acknowledged."""
         self.held = 0
-        """Bytes that are not."""
+        """What those take that are not: their bytes, and what it takes to keep them (TW-LIM-058)."""
+        self.drawn = 0
+        """Bytes of the pool that are reserved for it."""
+        # What may be held without asking the pool.
+        self._room = self._bound if pool is None else min(self._bound, SHARE_BYTES)
 
     @property
     def emitted(self) -> int:
@@ -46,15 +62,31 @@ class Departures:
         """The position of the next frame that leaves, for the first time or again."""
         return self.base + len(self._kept) - len(self._again)
 
+<<<<<<< Updated upstream
     @property
     def room(self) -> int:
         """Behind so many bytes that are about to leave a frame may, too; none if negative (TW-SES-021)."""
         return self._bound - self.held
+=======
+    def has_room(self, frames: int, size: int) -> bool:
+        """Whether one more may leave behind ``frames`` of ``size`` bytes that are about to (TW-SES-021)."""
+        held = self.held + size + frames * KEPT_BYTES
+        return held <= self._room or (held <= self._bound and self._draw(held - self._room))
+
+    def _draw(self, missing: int) -> bool:
+        """Take what is missing from the pool, and some more so that it is not asked for each frame."""
+        more = min(max(missing, STEP_BYTES), self._bound - self._room)
+        if self._pool is None or not self._pool.take_growth(more):
+            return False
+        self.drawn += more
+        self._room += more
+        return True
+>>>>>>> Stashed changes
 
     def emit(self, frames: list[bytes], size: int) -> None:
         """Give positions to frames, of ``size`` bytes, that leave for the first time."""
         self._kept.extend(frames)
-        self.held += size
+        self.held += size + len(frames) * KEPT_BYTES
 
     def acknowledge(self, received: int) -> bool:
         """Forget what has arrived; false where more is said to have arrived than has left."""
@@ -62,9 +94,29 @@ class Departures:
             return False
         kept = self._kept
         for _ in range(received - self.base):
-            self.held -= len(kept.popleft())
+            self.held -= len(kept.popleft()) + KEPT_BYTES
         self.base = max(self.base, received)
+        if self.drawn:
+            self._give_back()
         return True
+
+    def _give_back(self) -> None:
+        """Return what is reserved and not needed."""
+        assert self._pool is not None, "only then something is drawn"
+        spare = min(self._room - self.held, self.drawn)
+        if spare >= STEP_BYTES or spare == self.drawn:
+            self.drawn -= spare
+            self._room -= spare
+            self._pool.give_growth(spare)
+
+    def release(self) -> None:
+        """Keep nothing any more: the session is over."""
+        self.base = self.emitted
+        self._kept.clear()
+        self._again.clear()
+        self.held = 0
+        if self.drawn:
+            self._give_back()
 
     def rewind(self) -> None:
         """Let all leave again that is not acknowledged."""
@@ -93,11 +145,12 @@ class Arrivals:
         peer_keeps: bytes that the peer keeps for us; half of it is acknowledged in time.
     """
 
-    __slots__ = ("_bytes", "_soon", "count", "due")
+    __slots__ = ("_bytes", "_frames", "_half", "count", "due")
 
     def __init__(self, peer_keeps: int) -> None:
-        self._soon = min(ACK_BYTES, peer_keeps // 2)
+        self._half = peer_keeps // 2
         self._bytes = 0
+        self._frames = 0
         self.count = 0
         """Positioned frames that have come in all: the next position that is taken."""
         self.due: float | None = None
@@ -109,13 +162,15 @@ class Arrivals:
             return
         self.count += frames
         self._bytes += size
-        if self._bytes >= self._soon:
+        self._frames += frames
+        # The peer counts what keeping takes as well, so that is what half of its buffer is.
+        if self._bytes >= ACK_BYTES or self._bytes + self._frames * KEPT_BYTES >= self._half:
             self.due = now
         elif self.due is None:
             self.due = now + ACK_SECONDS
 
     def acknowledged(self) -> int:
         """Note that the peer is being told; returns what."""
-        self._bytes = 0
+        self._bytes = self._frames = 0
         self.due = None
         return self.count

@@ -47,6 +47,18 @@ class Session(Answering):
         """Whether another transport may go on where this one ends (TW-SES-030)."""
         return self._departures is not None
 
+    @property
+    def drawn(self) -> int:
+        """Bytes of the pool that this conversation has taken: what giving it up would free."""
+        kept = 0 if self._departures is None else self._departures.drawn
+        return self.limits.session_budget - self._budget.left + kept
+
+    def _settle_all(self, code: int, payload: bytes = b"") -> None:
+        """End everything that is open; what was kept is not needed any more."""
+        super()._settle_all(code, payload)
+        if self._departures is not None:
+            self._departures.release()
+
     def _move_link(self, signal: LinkInput) -> bool:
         link = advance(LINK, self.link, signal)
         if link is None:
@@ -56,7 +68,9 @@ class Session(Answering):
 
     def _begin_session(self) -> None:
         """Count from here on: both hellos have offered it."""
-        self._departures = Departures(self.limits.replay_bytes, self.peer_limits.batch_bytes)
+        self._departures = Departures(
+            self.limits.replay_bytes, self.peer_limits.batch_bytes, self._budget.pool
+        )
         self._arrivals = Arrivals(self.peer_limits.replay_bytes)
 
     def _take_new(self, frames: Sequence[Frame], now: float) -> Sequence[Frame]:

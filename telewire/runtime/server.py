@@ -71,6 +71,8 @@ class Server:
         self.admission = Admission() if admission is None else admission
         """Who may come in; adapters that have a door ask it before they call :meth:`accept`."""
         self.admission.pool.on_room = lambda: backend.call_soon(self._grant_again)
+        self.admission.pool.on_short = self._fall_short
+        self._short = False
         self._drivers: set[Driver] = set()
         self.running = Running(backend)
         """User code of all conversations, also of those that are over."""
@@ -128,15 +130,26 @@ class Server:
         """A session is attached again, or over."""
         self._detached.pop(driver, None)
 
-    def _give_up_oldest(self) -> bool:
-        """Make room; false where no session is detached."""
-        if not self._detached:
-            return False
-        driver = next(iter(self._detached))
-        self.waits_no_more(driver)
-        driver.connection.close(ErrorCode.SESSION_LOST)
-        driver.digest()
-        return True
+    def _give_up_oldest(self, drawn: int = 0) -> bool:
+        """Make room; false where no session is detached that has ``drawn`` so much from the pool."""
+        for driver in self._detached:
+            if driver.connection.drawn >= drawn:
+                self.waits_no_more(driver)
+                driver.connection.close(ErrorCode.SESSION_LOST)
+                driver.digest()
+                return True
+        return False
+
+    def _fall_short(self) -> None:
+        """The pool is used up. A machine is at work, so what can be done about it comes a pass later."""
+        if not self._short and self._detached:
+            self._short = True
+            self._backend.call_soon(self._make_room_in_pool)
+
+    def _make_room_in_pool(self) -> None:
+        """Of the detached sessions that hold some of it, the oldest goes (TW-LIM-020)."""
+        self._short = False
+        self._give_up_oldest(drawn=1)
 
     def keep(self, driver: Driver) -> None:
         """A conversation has opened: it may come back over another transport, if both sides offer that."""

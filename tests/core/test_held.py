@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from telewire.core.events import CallReceived, ConnectionClosed, StreamEnded, StreamReset
 from telewire.core.flow import Pool
+from telewire.core.replay import SHARE_BYTES
 from telewire.errors import ErrorCode
 from telewire.limits import Limits
 from telewire.wire import frames as f
 from tests.core.dialogue import C, K, Peer, assert_empty, names
+from tests.core.session import SessionPeer
 
 
 def promises(first: int, count: int) -> tuple[f.Declaration, ...]:
@@ -169,6 +173,86 @@ def test_what_all_sessions_take_is_bounded_and_given_back() -> None:
         peer.hear()
     assert pool.left == 1 << 20
     assert pool.left_to_grow == 1 << 19
+
+
+def test_a_large_payload_waits_until_there_is_room_for_it() -> None:
+    pool = Pool(1000)
+    told: list[bool] = []
+    pool.on_room = lambda: told.append(True)
+    assert pool.take(900)
+    assert not pool.take(500)
+    assert not pool.take(300)
+    pool.give(100)
+    # What comes back bit by bit wakes nobody for whom it is too little.
+    assert told == []
+    pool.give(100)
+    assert told == [True]
+    pool.give(700)
+    assert told == [True]
+
+
+def weight(peer: SessionPeer) -> int:
+    """What the frames take that a session keeps for its peer, as Python counts it."""
+    departures = peer.core._departures
+    assert departures is not None
+    return sum(sys.getsizeof(frame) + 8 for frame in departures._kept)
+
+
+def answer_calls(peer: SessionPeer, first: int, count: int = 500) -> int:
+    """Let the peer make small calls, and answer them with next to nothing; returns how much left of that."""
+    events = peer.say(*(f.Call(first + number, "f", 0, 0, b"") for number in range(count)))
+    for event in events:
+        if isinstance(event, CallReceived):
+            peer.core.resolve(event.call, b"")
+            peer.core.finish(event.call)
+    return len([frame for frame in peer.hear() if isinstance(frame, f.End)])
+
+
+def test_small_frames_are_kept_at_what_they_weigh() -> None:
+    # A frame of five bytes takes more than ten times as much for being kept.
+    limits = Limits(replay_bytes=1 << 18)
+    peer = SessionPeer(ours=limits, theirs=Limits(batch_bytes=1 << 17))
+    left = first = 0
+    while answered := answer_calls(peer, first):
+        left, first = left + answered, first + 500
+    assert left > 1000
+    assert (1 << 16) < weight(peer) <= limits.replay_bytes
+
+
+def test_what_many_sessions_keep_is_drawn_from_the_pool() -> None:
+    """One who opens many sessions and acknowledges nothing: all together keep what the process allows."""
+    pool = Pool(1 << 20)
+    attackers = [SessionPeer(theirs=Limits(stream_window=1 << 30), pool=pool) for _ in range(20)]
+    for peer in attackers:
+        call = peer.call(0)
+        [stream] = peer.core.resolve(call, b"", [(K.ITEMS, None)])
+        for _ in range(100):
+            if not peer.core.writable(stream):
+                break
+            peer.core.send_item(stream, bytes(10_000))
+            peer.hear()
+    kept = sum(weight(peer) for peer in attackers)
+    # The frame by which a session comes to its bound is kept, too.
+    assert (1 << 19) < kept <= (1 << 19) + len(attackers) * (SHARE_BYTES + 10_100)
+    assert 0 <= pool.left_to_grow < SHARE_BYTES
+    # The other half is there for large payloads, and who acknowledges is served as before.
+    assert pool.left >= 1 << 19
+    honest = SessionPeer(pool=pool)
+    for number in range(20):
+        assert answer_calls(honest, 500 * number) == 500
+        honest.say(f.Ack(500 * number + 500))
+    for index, peer in enumerate(attackers):
+        assert peer.core.drawn <= 1 << 19
+        if index % 2:
+            peer.lose()
+            peer.wait(61)
+        else:
+            # What waits for an acknowledgement is waited for, but not for ever.
+            peer.core.close()
+            peer.hear()
+            peer.wait(6)
+        assert peer.core.drawn == 0
+    assert (pool.left, pool.left_to_grow) == (1 << 20, 1 << 19)
 
 
 def test_windows_take_at_most_half_of_the_pool() -> None:

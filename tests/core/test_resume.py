@@ -14,7 +14,8 @@ from telewire.core.events import (
     HelloReceived,
     SessionDetached,
 )
-from telewire.core.replay import ACK_SECONDS, Arrivals, Departures
+from telewire.core.flow import Pool
+from telewire.core.replay import ACK_SECONDS, KEPT_BYTES, SHARE_BYTES, Arrivals, Departures
 from telewire.core.states import ConnectionState, LinkState
 from telewire.core.streams import Call
 from telewire.errors import ErrorCode, LocalProtocolError
@@ -149,13 +150,24 @@ def test_a_frame_larger_than_the_replay_buffer_leaves_alone() -> None:
 
 
 def test_departures() -> None:
+<<<<<<< Updated upstream
     ledger = Departures(100, 10)
     assert ledger.room == 90
     frames = [bytes([number]) * 10 for number in range(9)]
     ledger.emit(frames, 90)
     assert ledger.room == 0
+=======
+    ledger = Departures(9 * (10 + KEPT_BYTES) + 10, 10)
+    assert ledger.has_room(9, 90)
+    assert not ledger.has_room(9, 91)
+    assert not ledger.has_room(10, 90)
+    frames = [bytes([number]) * 10 for number in range(9)]
+    ledger.emit(frames, 90)
+    assert ledger.has_room(0, 0)
+    assert not ledger.has_room(0, 1)
+>>>>>>> Stashed changes
     assert ledger.acknowledge(4)
-    assert (ledger.base, ledger.emitted, ledger.held) == (4, 9, 50)
+    assert (ledger.base, ledger.emitted, ledger.held) == (4, 9, 5 * (10 + KEPT_BYTES))
     assert ledger.acknowledge(2)
     assert ledger.base == 4
     assert not ledger.acknowledge(10)
@@ -168,6 +180,38 @@ def test_departures() -> None:
     ledger.rewind()
     assert ledger.take_again(1000) == frames[5:]
     assert not ledger.again
+    ledger.release()
+    assert (ledger.base, ledger.emitted, ledger.held) == (9, 9, 0)
+
+
+def test_departures_draw_from_the_pool_beyond_their_share() -> None:
+    pool = Pool(8 * SHARE_BYTES)
+    short: list[bool] = []
+    pool.on_short = lambda: short.append(True)
+    # Half of the pool is for them, and beside it each has its share.
+    ledger, other = Departures(16 * SHARE_BYTES, 0, pool), Departures(16 * SHARE_BYTES, 0, pool)
+    frame = bytes(SHARE_BYTES // 4 - KEPT_BYTES)
+    while ledger.has_room(1, len(frame)):
+        ledger.emit([frame], len(frame))
+    assert ledger.emitted == 4 * (1 + 4)
+    assert (ledger.drawn, pool.left, pool.left_to_grow) == (4 * SHARE_BYTES, 4 * SHARE_BYTES, 0)
+    assert short
+    assert other.has_room(4, 4 * len(frame))
+    assert not other.has_room(5, 5 * len(frame))
+    # What is acknowledged goes back, in steps.
+    assert ledger.acknowledge(3)
+    assert not other.has_room(5, 5 * len(frame))
+    assert ledger.acknowledge(4)
+    assert other.has_room(5, 5 * len(frame))
+    assert other.drawn == SHARE_BYTES
+    ledger.release()
+    other.release()
+    assert (ledger.drawn, other.drawn, pool.left, pool.left_to_grow) == (
+        0,
+        0,
+        8 * SHARE_BYTES,
+        4 * SHARE_BYTES,
+    )
 
 
 def test_arrivals() -> None:
@@ -180,6 +224,12 @@ def test_arrivals() -> None:
     assert ledger.due == 1.001
     assert ledger.acknowledged() == 4
     assert ledger.due is None
+    # Half of what the peer keeps, as it counts that.
+    ledger = Arrivals(20 * KEPT_BYTES)
+    ledger.note(9, 0, 1.0)
+    assert ledger.due == 1.0 + ACK_SECONDS
+    ledger.note(1, 0, 1.001)
+    assert ledger.due == 1.001
 
 
 # --- going on ------------------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
-from telewire import Client, ServerLimits, Service, SessionLost, get_context
+from telewire import Call, Client, ServerLimits, Service, SessionLost, get_context
 from telewire.errors import NetworkError
 from telewire.runtime.admission import Admission
 from telewire.runtime.backend import current_backend
@@ -81,3 +83,37 @@ async def test_the_session_that_has_waited_longest_goes_first(
     assert [isinstance(await caught(call), NetworkError) for call in calls] == [True, True]
     await server.aclose()
     assert (admission.conversations, admission.unknown) == (0, 0)
+
+
+async def test_one_that_holds_what_others_need_goes_first(guarded: None, anyio_backend: str) -> None:
+    service: Service[None] = Service()
+    over: list[tuple[str, BaseException | None]] = []
+
+    @service.function
+    async def wait(name: str) -> None:
+        get_context().on_close(lambda reason: over.append((name, reason)))
+        await anyio.sleep_forever()
+
+    @service.function
+    async def give(size: int) -> bytes:
+        return bytes(size)
+
+    # Half of it is for what is kept.
+    admission = Admission(ServerLimits(held_bytes=1 << 19))
+    server = Server(current_backend(), service, None, admission)
+    idle, holder, other = Party(server), Party(server), Party(server)
+    async with idle.client as one, holder.client as two, other.client as three:
+        calls: list[Call[Any]] = [one.wait("idle"), two.wait("holder"), two.give(1 << 22)]
+        await until(lambda: admission.pool.left_to_grow < 1 << 17)
+        idle.vanish()
+        holder.vanish()
+        await until(lambda: len(server._detached) == 2)
+        assert over == []
+        assert await three.give(1 << 18) == bytes(1 << 18)
+        # Longer away, but it has nothing that anybody could use.
+        assert [name for name, _ in over] == ["holder"]
+        assert isinstance(over[0][1], SessionLost)
+    for call in calls:
+        assert isinstance(await caught(call), NetworkError)
+    await server.aclose()
+    assert (admission.pool.left, admission.pool.left_to_grow) == (1 << 19, 1 << 18)
