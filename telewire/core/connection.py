@@ -24,6 +24,7 @@ from telewire.core.halves import Outgoing, SendHalf
 from telewire.core.ids import LAST
 from telewire.core.negotiation import RESUME, VERSION, make_hello, read_hello, too_small
 from telewire.core.placing import BATCH_HEAD_BYTES, cut_stated
+from telewire.core.replay import KEPT_BYTES
 from telewire.core.resuming import Resuming
 from telewire.core.states import (
     ConnectionInput,
@@ -255,15 +256,15 @@ class Connection(Resuming):
             frames += departures.take_again(max_bytes - size)
             size = sum(map(len, frames))
         old, before = len(frames), size
-        # Up to which size frames may still leave for the first time (TW-SES-021).
+        # Up to which size frames may still leave for the first time without asking (TW-SES-021).
         most = UNLIMITED if departures is None else before + departures.room
         while not frames or size < max_bytes:
-<<<<<<< Updated upstream
             if size > most:
-=======
-            if departures is not None and not departures.has_room(len(frames) - old, size - before):
->>>>>>> Stashed changes
-                break
+                assert departures is not None, "without it there is no bound"
+                count = len(frames) - old
+                if not departures.has_room(count, size - before):
+                    break
+                most = before + departures.room - count * KEPT_BYTES
             frame = scheduler.next_control() if scheduler.control or scheduler.grants else None
             if frame is None:
                 emitted = scheduler.next_data(self._numbers, self._now)
@@ -280,6 +281,7 @@ class Connection(Resuming):
                     self._answer_emitted(half, half.code != 0)
             frames.append(frame)
             size += len(frame)
+            most -= KEPT_BYTES
         if departures is not None and size > before:
             departures.emit(frames[old:], size - before)
         self._pings = 0

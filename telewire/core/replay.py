@@ -62,12 +62,11 @@ class Departures:
         """The position of the next frame that leaves, for the first time or again."""
         return self.base + len(self._kept) - len(self._again)
 
-<<<<<<< Updated upstream
     @property
     def room(self) -> int:
-        """Behind so many bytes that are about to leave a frame may, too; none if negative (TW-SES-021)."""
-        return self._bound - self.held
-=======
+        """What may still be kept without asking the pool, in bytes; negative where that is used up."""
+        return self._room - self.held
+
     def has_room(self, frames: int, size: int) -> bool:
         """Whether one more may leave behind ``frames`` of ``size`` bytes that are about to (TW-SES-021)."""
         held = self.held + size + frames * KEPT_BYTES
@@ -81,7 +80,6 @@ class Departures:
         self.drawn += more
         self._room += more
         return True
->>>>>>> Stashed changes
 
     def emit(self, frames: list[bytes], size: int) -> None:
         """Give positions to frames, of ``size`` bytes, that leave for the first time."""
