@@ -1,8 +1,9 @@
 """Does a large byte stream stay small in memory? ``python benchmarks/bulk.py [MEGABYTES]``.
 
-A file goes down, up, and up and down again through gzip, between two processes on loopback. What is
-printed is how much either process has grown, at its largest, beyond what it had before; more than
-60 MB is a failure. Files are sparse, so no disk is needed.
+A file goes down, up, and up and down again through gzip, between two processes on loopback, and a video
+that is made on the way through ffmpeg, as in ``examples/compress_video.py``. What is printed is how much
+either process has grown, at its largest, beyond what it had before; 60 MB or more is a failure. Files
+are sparse, so no disk is needed. Processes of ffmpeg are not counted.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from examples import compress_video
 from telewire import ByteStream, Remote, Service
 from telewire_transports import connect, serve
 
@@ -38,8 +40,12 @@ MEGABYTE: Final = 1_000_000
 MOST: Final = 60
 """Megabytes that a process may grow by."""
 LONGEST_SECONDS: Final = 600.0
+FRAME_BYTES: Final = 320 * 240 * 3
+"""One picture of the example's camera, before it is compressed."""
+FRAMES_PER_SECOND: Final = 25
 
 service: Final[Service[None]] = Service()
+service.include(compress_video.service)
 
 
 def largest() -> float:
@@ -80,35 +86,61 @@ async def compress(file: ByteStream) -> ByteStream:
     return ByteStream(packed())
 
 
-async def down(remote: Remote, path: str) -> int:
+@dataclass(frozen=True)
+class File:
+    """What is sent."""
+
+    path: Path
+    size: int
+
+
+async def down(remote: Remote, file: File) -> int:
     """Take the file as it comes."""
     taken = 0
-    async for chunk in remote.download(path):
+    async for chunk in remote.download(str(file.path)):
         taken += len(chunk)
     return taken
 
 
-async def up(remote: Remote, path: str) -> int:
+async def up(remote: Remote, file: File) -> int:
     """Give the file to the server."""
-    taken: int = await remote.upload(ByteStream(path))
+    taken: int = await remote.upload(ByteStream(file.path))
     return taken
 
 
-async def there_and_back(remote: Remote, path: str) -> int:
+async def there_and_back(remote: Remote, file: File) -> int:
     """Have the file compressed, and unpack it as it comes."""
     unpacker = zlib.decompressobj(wbits=31)
     taken = 0
-    async for chunk in remote.compress(ByteStream(path)):
+    async for chunk in remote.compress(ByteStream(file.path)):
         while chunk:
             taken += len(unpacker.decompress(chunk, MEGABYTE))
             chunk = unpacker.unconsumed_tail
     return taken if unpacker.eof else -1
 
 
-WAYS: Final[dict[str, Callable[[Remote, str], Awaitable[int]]]] = {
+async def through_ffmpeg(remote: Remote, file: File) -> int:
+    """Have a video compressed that is as large as the file, while it is made; returns that size."""
+    given = film = 0
+
+    def progress(done: int, _: int | None) -> None:
+        nonlocal given
+        given = done
+
+    seconds = -(-file.size // FRAME_BYTES) / FRAMES_PER_SECOND
+    async with compress_video.camera(f":duration={seconds:.2f}") as pictures:
+        video = ByteStream(pictures)
+        video.on_progress(progress)
+        async for chunk in remote.on_compress_video(video):
+            film += len(chunk)
+    return file.size if film and given >= file.size else -1
+
+
+WAYS: Final[dict[str, Callable[[Remote, File], Awaitable[int]]]] = {
     "down": down,
     "up": up,
     "gzip, up and down": there_and_back,
+    "video through ffmpeg": through_ffmpeg,
 }
 
 
@@ -125,20 +157,24 @@ class Reading:
 async def measure(port: int, megabytes: int, directory: Path) -> list[Reading]:
     """Send the file each way; raises ValueError where not all of it arrives."""
     readings = []
-    small, large = directory / "small", directory / "large"
-    for path, size in ((small, 2), (large, megabytes)):
-        with path.open("wb") as file:
-            file.truncate(size * MEGABYTE)
+    small = File(directory / "small", 2 * MEGABYTE)
+    large = File(directory / "large", megabytes * MEGABYTE)
+    for each in (small, large):
+        with each.path.open("wb") as file:
+            file.truncate(each.size)
     async with connect(f"http://127.0.0.1:{port}/telewire") as remote:
         for name, run in WAYS.items():
+            if run is through_ffmpeg and compress_video.missing:
+                print(f"{name} is left out: {compress_video.missing}", file=sys.stderr)
+                continue
             # What is needed for any file is not what a large one takes.
-            await run(remote, str(small))
+            await run(remote, small)
             before = largest(), cast(float, await remote.largest())
             began = time.perf_counter()
-            taken = await run(remote, str(large))
+            taken = await run(remote, large)
             seconds = time.perf_counter() - began
-            if taken != megabytes * MEGABYTE:
-                raise ValueError(f"{taken} of {megabytes * MEGABYTE} bytes arrived ({name}).")
+            if taken != large.size:
+                raise ValueError(f"{taken} of {large.size} bytes arrived ({name}).")
             after = largest(), cast(float, await remote.largest())
             readings.append(Reading(name, megabytes / seconds, after[0] - before[0], after[1] - before[1]))
     return readings
