@@ -51,13 +51,15 @@ class Admission:
         self.conversations = 0
         self.unknown = 0
         self.by_address: Counter[str] = Counter()
-        self.make_room: Callable[[], bool] = lambda: False
-        """Gives up a session that nobody is attached to; false where there is none."""
+        self.detached: Callable[[], int] = lambda: 0
+        """How many conversations nobody is attached to: they go where others need their places."""
+        self.make_room: Callable[[], object] = lambda: None
+        """Gives up the one of these that has waited longest."""
 
     def refusal(self, address: str | None, *, conversation: bool) -> str | None:
         """Why one more guest from ``address`` is refused now, or None; nothing changes."""
         limits = self.limits
-        if conversation and self.conversations >= limits.sessions and not self.make_room():
+        if conversation and self.conversations - self.detached() >= limits.sessions:
             return f"This server holds {self.conversations} sessions and takes no more now; try again later."
         if self.unknown >= limits.unauthenticated:
             return f"{self.unknown} connections have not said hello, and no more may wait; try again later."
@@ -74,8 +76,13 @@ class Admission:
             self.by_address[address] += 1
 
     def known(self) -> None:
-        """Note that a conversation has said hello."""
+        """Note that a conversation has said hello, and give it its place.
+
+        Not before: until then it may be one that comes back to its session, and that must not go for it.
+        """
         self.unknown -= 1
+        if self.conversations > self.limits.sessions:
+            self.make_room()
 
     def leave(self, address: str | None, *, conversation: bool, known: bool) -> None:
         """Free the place."""

@@ -81,6 +81,7 @@ class Server:
         self._sessions: dict[Connection, Driver] = {}
         # In the order in which they lost their transports.
         self._detached: dict[Driver, None] = {}
+        self.admission.detached = self._detached.__len__
         self.admission.make_room = self._give_up_oldest
 
     def accept(self, transport: Transport) -> Attachment:
@@ -109,7 +110,7 @@ class Server:
         driver.retire()
         self._drivers.discard(driver)
         assert isinstance(driver.host, _Conversation)
-        driver.host.moved()
+        driver.host.leave()
         owner = self._sessions[found]
         attachment.route = None
         attachment.driver = owner
@@ -130,15 +131,14 @@ class Server:
         """A session is attached again, or over."""
         self._detached.pop(driver, None)
 
-    def _give_up_oldest(self, drawn: int = 0) -> bool:
-        """Make room; false where no session is detached that has ``drawn`` so much from the pool."""
+    def _give_up_oldest(self, drawn: int = 0) -> None:
+        """Give up the session detached longest, of those that have ``drawn`` so much from the pool."""
         for driver in self._detached:
             if driver.connection.drawn >= drawn:
                 self.waits_no_more(driver)
                 driver.connection.close(ErrorCode.SESSION_LOST)
                 driver.digest()
-                return True
-        return False
+                return
 
     def _fall_short(self) -> None:
         """The pool is used up. A machine is at work, so what can be done about it comes a pass later."""
@@ -244,12 +244,12 @@ class _Conversation:
 
     def lost(self) -> None:
         """The transport has ended."""
-        self._server.admission.leave(self._address, conversation=True, known=self._known)
+        self.leave()
         if self.driver is not None:
             self._server.forget(self.driver)
 
-    def moved(self) -> None:
-        """The transport belongs to another conversation: this one has never been."""
+    def leave(self) -> None:
+        """Free its place: it is over, or its transport belongs to another and it has never been."""
         self._server.admission.leave(self._address, conversation=True, known=self._known)
 
     def detached(self) -> None:

@@ -117,3 +117,35 @@ async def test_one_that_holds_what_others_need_goes_first(guarded: None, anyio_b
         assert isinstance(await caught(call), NetworkError)
     await server.aclose()
     assert (admission.pool.left, admission.pool.left_to_grow) == (1 << 19, 1 << 18)
+
+
+async def test_who_comes_back_needs_no_place(guarded: None, anyio_backend: str) -> None:
+    service: Service[None] = Service()
+    over: list[BaseException | None] = []
+    go_on = anyio.Event()
+
+    @service.function
+    async def wait() -> str:
+        get_context().on_close(over.append)
+        await go_on.wait()
+        return "went on"
+
+    admission = Admission(ServerLimits(sessions=1))
+    server = Server(current_backend(), service, None, admission)
+    party = Party(server)
+    async with party.client as remote:
+        call = remote.wait()
+        await until(lambda: admission.conversations == 1 and admission.unknown == 0)
+        assert admission.refusal(None, conversation=True) is not None
+        assert party.link is not None
+        party.link.cut()
+        await until(lambda: len(server._detached) == 1)
+        # It is let in, as anybody would be in its place.
+        assert admission.refusal(None, conversation=True) is None
+        await until(lambda: not server._detached)
+        go_on.set()
+        assert await call == "went on"
+        assert over == [None]
+        assert admission.conversations == 1
+    await server.aclose()
+    assert (admission.conversations, admission.unknown) == (0, 0)
