@@ -23,7 +23,7 @@ CASE_KEYS: Final = {
 STEPS: Final[dict[str, frozenset[str]]] = {
     "send": frozenset(),
     "bytes": frozenset(),
-    "expect": frozenset({"or", "unordered"}),
+    "expect": frozenset({"or", "also", "unordered"}),
     "event": frozenset(),
     "no_event": frozenset(),
     "do": frozenset(),

@@ -322,11 +322,13 @@ class Run:
         try:
             self.expect_frames(self.spread(step["expect"]), bool(step.get("unordered")))
         except Failed as error:
-            if "or" not in step:
+            other = "also" if "also" in step else "or"
+            if other not in step:
                 raise
             self.frames = before + [frame for frame in self.frames if frame not in before]
-            self.expect_frames(self.spread(step["or"]), bool(step.get("unordered")))
-            self.lenient.append(str(error))
+            self.expect_frames(self.spread(step[other]), bool(step.get("unordered")))
+            if other == "or":
+                self.lenient.append(str(error))
 
     def expect_frames(self, patterns: list[Any], unordered: bool) -> None:
         """Take as many frames as there are patterns, and then none."""

@@ -71,13 +71,15 @@ def encode_loaded(data: bytes) -> bytes:
 
 def encodes(value: Any) -> bool:
     """Whether a form stands for a value, and not for many."""
-    return next(iter(value)) not in ("$any", "$min", "$max", "$one", "$length", "$type")
+    return next(iter(value)) not in ("$any", "$absent", "$min", "$max", "$one", "$length", "$type")
 
 
 def fits(wanted: Any, found: Any) -> bool:
     """Whether a field has what is wanted."""
     if is_form(wanted):
         [(name, content)] = wanted.items()
+        if name == "$absent":
+            return found is None
         if name == "$any":
             return found is not None
         if name == "$min":

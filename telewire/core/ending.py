@@ -29,7 +29,7 @@ __all__ = ["Ending"]
 TEXT_CHARACTERS: Final = 200
 # What a close may say; with a code of a stream, or one nobody knows, something is wrong (TW-ERR-002).
 CLOSING: Final = frozenset(
-    {ErrorCode.NONE, ErrorCode.GOING_AWAY, ErrorCode.SESSION_LOST}
+    {ErrorCode.NONE, ErrorCode.GOING_AWAY, ErrorCode.UNSUPPORTED, ErrorCode.SESSION_LOST}
     | {code for code in ErrorCode if code >= ErrorCode.PROTOCOL_ERROR}
 )
 

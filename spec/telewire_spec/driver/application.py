@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from telewire.core.acceptor import Acceptor
 from telewire.core.connection import Connection
 from telewire.core.events import ConnectionClosed, HelloReceived
-from telewire.core.states import ConnectionState
+from telewire.core.states import ConnectionState, HalfState
 from telewire.core.streams import Call, Stream
 from telewire.errors import LocalProtocolError, ResourceExhausted, TransportUnsuitable
 from telewire.limits import Limits
@@ -18,6 +19,9 @@ from telewire_spec.layout import CODES
 from telewire_spec.subject import Reaction
 
 __all__ = ["Application"]
+
+# Any: the arguments of a command.
+Waiting: TypeAlias = tuple[Callable[..., None], tuple[Any, ...]]
 
 PULL = 1 << 26
 MAX_TIMERS = 10_000
@@ -48,6 +52,7 @@ class Application:
         self.session = options.get("session"), options.get("token")
         self.connection = self.conversation = self._make()
         self.bodies: set[Call] = set()
+        self.waiting: dict[Stream, deque[Waiting]] = {}
         return self._react()
 
     def _make(self) -> Connection:
@@ -160,19 +165,33 @@ class Application:
 
     def _do_reject(self, stream: Any, code: int, payload: bytes = b"", running: bool = False) -> None:
         one = self._stream(stream)
+        if one in self.waiting:
+            self.waiting[one].append((self._do_reject, (stream, code, payload)))
+            return
         self.conversation.reject(one, code, payload)
         self._answered(one, running)
 
     def _do_end(self, stream: Any, payload: bytes = b"", declare: Any = ()) -> None:
-        self._name(self.conversation.end(self._stream(stream), payload, self._declared(declare)), declare)
-
-    def _do_item(self, stream: Any, payload: bytes, declare: Any = ()) -> None:
         one = self._stream(stream)
+        if one in self.waiting:
+            self.waiting[one].append((self._do_end, (stream, payload, declare)))
+            return
+        self._name(self.conversation.end(one, payload, self._declared(declare)), declare)
+
+    def _do_item(self, stream: Any, payload: bytes, declare: Any = (), now: bool = False) -> None:
+        one = self._stream(stream)
+        if not now and self._waits(one):
+            self.waiting[one].append((self._do_item, (stream, payload, declare)))
+            return
         send = self.conversation.send_message if one.kind is Kind.CHANNEL else self.conversation.send_item
         self._name(send(one, payload, self._declared(declare)), declare)
 
     def _do_chunk(self, stream: Any, payload: bytes) -> None:
-        self.conversation.send_chunk(self._stream(stream), payload)
+        one = self._stream(stream)
+        if self._waits(one):
+            self.waiting[one].append((self._do_chunk, (stream, payload)))
+            return
+        self.conversation.send_chunk(one, payload)
 
     def _do_consume(self, stream: Any, units: int = 1) -> None:
         self.conversation.consumed(self._stream(stream), units)
@@ -184,6 +203,7 @@ class Application:
         self.conversation.stop(self._stream(stream), code, payload)
 
     def _do_reset(self, stream: Any, code: int = 0, payload: bytes = b"") -> None:
+        self.waiting.pop(self._stream(stream), None)
         self.conversation.reset(self._stream(stream), code, payload)
 
     def _do_go_away(self, code: int = CODES["GOING_AWAY"], text: str = "") -> None:
@@ -191,6 +211,30 @@ class Application:
 
     def _do_close(self, code: int = 0, text: str = "") -> None:
         self.conversation.close(code, text)
+
+    def _waits(self, stream: Stream) -> bool:
+        """Whether what the producer has next must wait, for it cannot write."""
+        half = stream.send
+        if stream in self.waiting or (half is not None and not stream.retired and not self._writable(stream)):
+            self.waiting.setdefault(stream, deque())
+            return True
+        return False
+
+    def _writable(self, stream: Stream) -> bool:
+        """Whether it can write, or will learn from the attempt that it never can."""
+        half = stream.send
+        return half is None or half.state is not HalfState.OPEN or self.conversation.writable(stream)
+
+    def _go_on(self) -> None:
+        """Let producers write that waited."""
+        for stream in list(self.waiting):
+            while stream in self.waiting and self._writable(stream):
+                queue = self.waiting.pop(stream)
+                if queue and stream.send is not None and stream.send.state is HalfState.OPEN:
+                    act, arguments = queue.popleft()
+                    act(*arguments)
+                    if queue:
+                        self.waiting[stream] = queue
 
     def _answered(self, stream: Stream, running: bool) -> None:
         """The function of a call has ended, unless it goes on behind its answer."""
@@ -247,6 +291,7 @@ class Application:
         sent: list[bytes] = []
         # What the application hears may make more leave: a call that is over gives its place back.
         while True:
+            self._go_on()
             batches = self.connection.data_to_send(PULL)
             heard = [event for one in self._connections() for event in one.events_received()]
             if not batches and not heard:
