@@ -77,7 +77,7 @@ async def serve(way: str, started: Callable[[int], object]) -> None:
 @asynccontextmanager
 async def connect(port: int, way: str) -> AsyncIterator[Session]:
     """One connection."""
-    async with connect_telewire(f"http://127.0.0.1:{port}{PATH}") as remote:
+    async with connect_telewire(f"http://127.0.0.1:{port}{PATH}", transport="websocket") as remote:
         # A remote has every name; that the server has these, the calls will show.
         yield cast("Session", _Uploading(remote) if way == "bytes" else remote)
 

@@ -237,7 +237,7 @@ class Connection(Resuming):
         when the peer has granted it. Once ``state`` is CLOSED, write what this returns, if the
         transport takes it, and close the transport.
         """
-        if self.state is ConnectionState.CLOSED:
+        if self.state is not _OPEN and self.state is ConnectionState.CLOSED:
             return self._last_words()
         if self.link is not _ATTACHED:
             return self._take_resume()
@@ -250,14 +250,17 @@ class Connection(Resuming):
         if arrivals is not None and arrivals.due is not None and arrivals.due <= self._now:
             scheduler.add_sign(encode_frame(wire.Ack(arrivals.acknowledged())))
         frames: list[bytes] = scheduler.take_signs(max_bytes) if scheduler.signs else []
-        size = sum(map(len, frames))
-        bare, position = len(frames), 0 if departures is None else departures.next
-        if departures is not None and departures.again and (not frames or size < max_bytes):
-            frames += departures.take_again(max_bytes - size)
-            size = sum(map(len, frames))
+        size = sum(map(len, frames)) if frames else 0
+        bare = position = 0
+        if departures is not None and (self.states_positions or departures.again):
+            bare, position = len(frames), departures.next
+            if departures.again and (not frames or size < max_bytes):
+                frames += departures.take_again(max_bytes - size)
+                size = sum(map(len, frames))
         old, before = len(frames), size
         # Up to which size frames may still leave for the first time without asking (TW-SES-021).
         most = UNLIMITED if departures is None else before + departures.room
+        ring = scheduler.ring
         while not frames or size < max_bytes:
             if size > most:
                 assert departures is not None, "without it there is no bound"
@@ -282,16 +285,26 @@ class Connection(Resuming):
             frames.append(frame)
             size += len(frame)
             most -= KEPT_BYTES
+            if not ring and scheduler.idle:
+                break
         if departures is not None and size > before:
             departures.emit(frames[old:], size - before)
         self._pings = 0
         if not scheduler.control:
             self._forced = 0
+        limits = self.peer_limits
         if self.states_positions:
-            batches = cut_stated(frames, bare, position, self.peer_limits)
+            batches = cut_stated(frames, bare, position, limits)
+        elif size <= limits.batch_bytes - BATCH_HEAD_BYTES and len(frames) <= limits.batch_frames:
+            batches = [encode_batch(frames)] if frames else []
         else:
-            batches = self._cut(frames, size) if frames else []
-        if self.state is ConnectionState.CLOSING and scheduler.idle and (not frames or size < max_bytes):
+            batches = self._cut(frames)
+        if (
+            self.state is not _OPEN
+            and self.state is ConnectionState.CLOSING
+            and scheduler.idle
+            and (not frames or size < max_bytes)
+        ):
             self._move(ConnectionInput.CLOSE_EMITTED)
             self._finish_close()
             batches += self._last_words()
@@ -307,8 +320,8 @@ class Connection(Resuming):
         when = self._expires
         if self.link is _ATTACHED:
             when = self._heard + silence
-            if self._arrivals is not None and self._arrivals.due is not None:
-                when = min(when, self._arrivals.due)
+            if self._arrivals is not None and (due := self._arrivals.due) is not None and due < when:
+                when = due
         deadline = self._timers.next()
         return when if deadline is None or when < deadline else deadline
 
@@ -461,12 +474,10 @@ class Connection(Resuming):
         if self._numbers.next >= LAST:
             self.close(ErrorCode.NONE, "The numbers of this side are used up.")
 
-    def _cut(self, frames: list[bytes], size: int) -> list[bytes]:
+    def _cut(self, frames: list[bytes]) -> list[bytes]:
         """Cut frames into batches that the peer accepts."""
         limits = self.peer_limits
         room = limits.batch_bytes - BATCH_HEAD_BYTES
-        if size <= room and len(frames) <= limits.batch_frames:
-            return [encode_batch(frames)]
         batches: list[bytes] = []
         begin = filled = 0
         for index, frame in enumerate(frames):

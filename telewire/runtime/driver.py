@@ -53,6 +53,8 @@ __all__ = ["HTTP", "CallEnd", "Driver", "Host", "StreamEnd", "drivers"]
 HTTP: Final = ("http", "sse")
 """Transports on which a batch may come twice or out of order, where they carry a session."""
 
+# A member costs as much as a call where it is looked up through its class (CPython 3.11).
+_OPEN: Final = ConnectionState.OPEN
 PULL_BYTES: Final = 64 * 1024
 PASS_BYTES: Final = 256 * 1024
 # Two events stand for a call on either side. With 64 calls in flight 32 to 64 are equally quick, and 128,
@@ -329,7 +331,7 @@ class Driver:
         if not self._gone and transport.writable:
             batches = connection.data_to_send(PULL_BYTES)
             if batches:
-                size = sum(map(len, batches))
+                size = len(batches[0]) if len(batches) == 1 else sum(map(len, batches))
                 while size >= PULL_BYTES:
                     more = connection.data_to_send(PULL_BYTES)
                     if not more:
@@ -347,7 +349,9 @@ class Driver:
             self.dispatch()
         if self._exchange is not None:
             self._pace(self._exchange)
-        if connection.hung_up:
+        if connection.state is _OPEN:
+            self._arm()
+        elif connection.hung_up:
             transport.abort()
         elif connection.state is ConnectionState.CLOSED:
             transport.close()

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeVar, final
 
+# A module that imports this one; what it has is looked up when it is needed.
+import telewire.runtime.remote as remote
 from telewire.core.streams import Stream
 from telewire.errors import ErrorCode, ReferenceReleased
 from telewire.runtime.call import Call
@@ -200,9 +202,7 @@ class RemoteFunction(Convertible, Generic[P, R]):
             raise ReferenceReleased(
                 "This function was released, or the call that it came with is over; get it again to call it."
             )
-        from telewire.runtime.remote import start_call
-
-        return start_call(state.driver, state.stream, args, kwargs, result=state.converter)
+        return remote.start_call(state.driver, state.stream, args, kwargs, result=state.converter)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RemoteFunction):
