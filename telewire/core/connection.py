@@ -299,15 +299,8 @@ class Connection(Resuming):
             batches = [encode_batch(frames)] if frames else []
         else:
             batches = self._cut(frames)
-        if (
-            self.state is not _OPEN
-            and self.state is ConnectionState.CLOSING
-            and scheduler.idle
-            and (not frames or size < max_bytes)
-        ):
-            self._move(ConnectionInput.CLOSE_EMITTED)
-            self._finish_close()
-            batches += self._last_words()
+        if self.state is not _OPEN and scheduler.idle and (not frames or size < max_bytes):
+            batches += self._say_close()
         if self.exchange and self.side == "client":
             self.said_all = self._has_said_all()
         return batches
@@ -473,6 +466,14 @@ class Connection(Resuming):
             self._give_up_unsent()
         if self._numbers.next >= LAST:
             self.close(ErrorCode.NONE, "The numbers of this side are used up.")
+
+    def _say_close(self) -> list[bytes]:
+        """The close, where all that was to leave before it has."""
+        if self.state is not ConnectionState.CLOSING:
+            return []
+        self._move(ConnectionInput.CLOSE_EMITTED)
+        self._finish_close()
+        return self._last_words()
 
     def _cut(self, frames: list[bytes]) -> list[bytes]:
         """Cut frames into batches that the peer accepts."""
