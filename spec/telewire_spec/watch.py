@@ -65,6 +65,7 @@ class Watch:
         self.positioned: list[bytes] = []
         self.acknowledged = 0
         self.replay: int | None = None
+        self.wanted = 0
         self.sent_positioned = 0
         self.last_ack = 0
         self.pings: list[int] = []
@@ -85,8 +86,10 @@ class Watch:
                 self.heard_hello = True
                 self._agree(frame)
             elif name in ("RESUME", "RESUMED"):
-                self.replay = min(int(frame["received"]), len(self.positioned))
+                self.wanted = min(int(frame["received"]), len(self.positioned))
                 self.heard_hello = True
+                if name == "RESUMED":
+                    self.replay = self.wanted
             elif name == "PING":
                 self.pings.append(frame["number"])
             elif name == "PONG":
@@ -105,6 +108,7 @@ class Watch:
     def lost(self) -> None:
         """Note that the transport is gone: the next one begins with a first frame."""
         self.first = True
+        self.closed = False
         self.pings.clear()
         self.own_pings = 0
 
@@ -169,8 +173,10 @@ class Watch:
             if name == "CLOSE":
                 self.closed = True
             return False
+        if name == "CLOSE":
+            return True
         self.positioned.append(data)
-        if 1 in self.features and self.hello is not None and name != "CLOSE":
+        if 1 in self.features and self.hello is not None:
             kept = self.hello["limits"].get(9, DEFAULTS["replay_bytes"])
             waiting = sum(map(len, self.positioned[self.acknowledged :]))
             if waiting > kept:
@@ -205,6 +211,8 @@ class Watch:
             self.resumed = True
         elif name == "RESUMED" and self.role == "client":
             raise Broken("TW-SES-036", "A client sent RESUMED.")
+        elif name == "RESUMED":
+            self.replay = self.wanted
         elif name == "PONG":
             if not self.pings or self.pings.pop(0) != frame["number"]:
                 raise Broken("TW-NEG-062", f"PONG {frame['number']} answers no PING, or not in order.")
