@@ -137,11 +137,11 @@ async def test_who_comes_back_needs_no_place(guarded: None, anyio_backend: str) 
         call = remote.wait()
         await until(lambda: admission.conversations == 1 and admission.unknown == 0)
         assert admission.refusal(None, conversation=True) is not None
-        assert party.link is not None
-        party.link.cut()
+        party.vanish()
         await until(lambda: len(server._detached) == 1)
         # It is let in, as anybody would be in its place.
         assert admission.refusal(None, conversation=True) is None
+        party.away = False
         await until(lambda: not server._detached)
         go_on.set()
         assert await call == "went on"
