@@ -329,6 +329,8 @@ class Connection(Resuming):
     def events_received(self) -> list[Event]:
         """What has happened since the last call, in order."""
         events = self._events
+        if not events:
+            return []
         self._events = []
         return events
 

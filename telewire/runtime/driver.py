@@ -413,9 +413,10 @@ class Driver:
         try:
             while left:
                 if not pending:
-                    if not connection.has_events:
+                    events = connection.events_received()
+                    if not events:
                         return
-                    pending.extend(connection.events_received())
+                    pending.extend(events)
                 left -= 1
                 hand_out(pending.popleft())
         finally:

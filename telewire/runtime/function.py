@@ -88,6 +88,8 @@ class ExportedFunction(StreamEnd):
     # Any: functions of every type are passed.
     def __init__(self, owner: Owner, stream: Stream, function: Callable[..., Any], number: int) -> None:
         self.owner = owner
+        self._serving = FunctionServing(owner)
+        self._holder = owner.holder
         self._stream = stream
         self._number = number
         self.function = function
@@ -106,7 +108,7 @@ class ExportedFunction(StreamEnd):
 
     def called(self, driver: Driver, event: CallReceived) -> None:
         """The other side calls it."""
-        IncomingCall(driver, FunctionServing(self.owner), self.served, event, self.owner.holder)
+        IncomingCall(driver, self._serving, self.served, event, self._holder)
 
     def stopped(self, code: int, payload: bytes) -> None:
         """The other side has released it, or its call is over."""

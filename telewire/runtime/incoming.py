@@ -147,10 +147,10 @@ class IncomingCall(Closing, CallEnd):
 
     def note_end(self, reason: BaseException | None) -> None:
         """Note the end, the first one; what goes on in the background ends with it."""
-        if not self.closed:
-            super().note_end(reason)
-            if self._background is not None:
-                self._background.cancel()
+        background = None if self.closed else self._background
+        super().note_end(reason)
+        if background is not None:
+            background.cancel()
 
     @property
     def holder(self) -> ContextHolder:

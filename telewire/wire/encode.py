@@ -24,6 +24,7 @@ _STARTS: Final = {
 _START_CALL: Final = _STARTS[f.FrameType.CALL]
 _CALL: Final = _START_CALL[6]
 _SMALL_PAYLOAD: Final = 512
+_ONE: Final = encode_head(ARRAY, 1)
 _START_END: Final = _STARTS[f.FrameType.END]
 _END: Final = _START_END[5]
 _START_ERROR: Final = _STARTS[f.FrameType.ERROR]
@@ -50,6 +51,8 @@ def encode_frame(frame: f.Frame) -> bytes:
 
 def encode_batch(frames: Sequence[bytes]) -> bytes:
     """Return one batch of one or more frames that are already encoded (TW-FRM-001)."""
+    if len(frames) == 1:
+        return _ONE + frames[0]
     return encode_head(ARRAY, len(frames)) + b"".join(frames)
 
 

@@ -29,6 +29,7 @@ _TEXT_OPCODE: Final = 1
 _FIRST_CONTROL_OPCODE: Final = 8
 _MASKED: Final = 0x80
 _LONG: Final = 126
+_KEYS: Final = 256
 
 _NORMAL: Final = 1000
 _UNSUPPORTED: Final = 1003
@@ -113,7 +114,8 @@ class WebSocketFrames:
             if self._client:
                 # Keys must be unpredictable, but need not be fetched four bytes at a time.
                 if not self._keys:
-                    self._keys = os.urandom(1024)
+                    # A copy of what is left is cheaper the less there is.
+                    self._keys = os.urandom(_KEYS)
                 key, self._keys = self._keys[:4], self._keys[4:]
                 pieces.append(key)
                 pieces.append(mask(batch, key))
