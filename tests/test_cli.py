@@ -75,8 +75,8 @@ def test_demo_shows_every_example_and_ends_well(run_python: Run) -> None:
     for demonstration in DEMONSTRATIONS:
         assert demonstration.shows in done.stdout
         assert f"{demonstration.name} over WebSocket" in done.stdout
-        assert (f"{demonstration.name} over HTTP" in done.stdout) is demonstration.http
-    assert len(re.findall(r"│ HTTP  .*│ equal", done.stdout)) == 9
+        assert f"{demonstration.name} over HTTP" in done.stdout
+    assert len(re.findall(r"│ HTTP  .*│ equal", done.stdout)) == len(DEMONSTRATIONS)
     assert "\n3\n2\n1\n0\n" in done.stdout
     assert load(folder(), "ai_chat").ANSWER in done.stdout  # type: ignore[attr-defined]
     assert "What arrived is what the other side recorded as sent." in done.stdout
@@ -90,11 +90,11 @@ def test_demo_of_one_example_over_one_transport(run_python: Run) -> None:
     assert "ticker" not in done.stdout
 
 
-def test_demo_of_what_http_does_not_carry(run_python: Run) -> None:
-    done = run_python("-m", "telewire", "demo", "mixed", "--transport", "http")
+def test_demo_of_what_an_exchange_does_not_carry(run_python: Run) -> None:
+    done = run_python("-m", "telewire", "demo", "mixed", "--transport", "exchange")
     assert (done.returncode, done.stderr) == (0, "")
     assert "one of each" not in done.stdout
-    assert re.search("│ mixed .* │ HTTP .* │ needs WebSocket │", done.stdout)
+    assert re.search("│ mixed .* │ exchanges .* │ needs a session │", done.stdout)
 
 
 @pytest.mark.parametrize(
@@ -173,11 +173,11 @@ def test_the_verdict(arrived: list[int], sent: list[int], ahead: int, good: bool
     demonstration = Demonstration("some", "something", ahead=ahead)
     record = Record(tuple(map(repr, sent)), ())
     assert (judge(demonstration, arrived, record) is None) is good
-    assert (judge(demonstration, arrived, record, "http") is None) is good
+    assert (judge(demonstration, arrived, record, "exchange") is None) is good
 
 
 def test_the_verdict_where_no_credit_holds_the_sender_back() -> None:
     endless = Demonstration("some", "something", ahead=WINDOW_ITEMS)
     record = Record(tuple(map(repr, range(2 * WINDOW_ITEMS))), ())
-    assert judge(endless, [0], record, "http") is None
+    assert judge(endless, [0], record, "exchange") is None
     assert judge(endless, [0], record) is not None

@@ -176,7 +176,7 @@ def test_a_server_that_vanishes_is_status_3(run_python: Run, tmp_path: Path) -> 
     ("arguments", "sentence"),
     [
         (("echo", "--timout", "3"), "There is no option --timout; a text that begins with a dash"),
-        (("echo", "-H", "Host: other"), "The header 'Host' belongs to the WebSocket handshake"),
+        (("echo", "-H", "Host: other"), "The header 'Host' belongs to the HTTP request itself"),
     ],
 )
 def test_wrong_usage_is_status_2_and_a_sentence(
@@ -350,8 +350,15 @@ def test_a_reader_that_takes_nothing_does_not_stop_the_conversation(tmp_path: Pa
         assert process.returncode == 130
 
 
-def test_over_plain_http(call: Call, server: Serving, run_python: Run) -> None:
-    over = ("--transport", "http")
+@pytest.mark.parametrize("transport", ["http", "sse"])
+def test_over_http(call: Call, transport: str) -> None:
+    over = ("--transport", transport)
+    assert call("on_countdown", "2", *over).stdout == "2\n1\n0\n"
+    assert call("file", "100000", *over).stdout == "x" * 100000
+
+
+def test_in_an_exchange(call: Call, server: Serving, run_python: Run) -> None:
+    over = ("--transport", "exchange")
     assert call("on_countdown", "2", *over).stdout == "2\n1\n0\n"
     assert call("file", "100000", *over).stdout == "x" * 100000
     assert call("refuse", *over).returncode == 1
@@ -364,7 +371,7 @@ def test_over_plain_http(call: Call, server: Serving, run_python: Run) -> None:
 
 def test_ctrl_c_cancels_a_request_of_plain_http(tmp_path: Path) -> None:
     with serving(tmp_path) as running:
-        with start(["call", running.url, "forever", "it", "--transport", "http"]) as process:
+        with start(["call", running.url, "forever", "it", "--transport", "exchange"]) as process:
             assert running.line() == "it began"
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=60)

@@ -25,9 +25,9 @@ def connection_options(command: F) -> F:
     """Add the options of commands that connect: ``headers``, ``transport`` and ``patience``."""
     transport = click.option(
         "--transport",
-        type=click.Choice(["websocket", "http"]),
-        help="How the call travels; http makes it one request, without a connection before. "
-        "Default: websocket.",
+        type=click.Choice(["websocket", "http", "sse", "exchange"]),
+        help="How the call travels; exchange makes it one request, without a session. "
+        "Default: http, and websocket as soon as that stands.",
     )
     header = click.option(
         "-H",

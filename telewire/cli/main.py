@@ -14,7 +14,7 @@ from telewire.cli.call import call
 from telewire.cli.decode import decode
 from telewire.cli.listing import list_functions
 from telewire.cli.serve import serve
-from telewire.demo.run import TITLES, run
+from telewire.demo.run import TITLES, USUAL, run
 from telewire.demo.table import DEMONSTRATIONS, folder
 from telewire.runtime.transport import TransportName
 
@@ -67,7 +67,7 @@ def demo(
     Ends by itself. The exit status is 0 only if what arrived is what the server recorded as sent.
     """
     chosen = [each for each in DEMONSTRATIONS if not names or each.name in names]
-    transports = list(TITLES) if transport is None else [transport]
+    transports = list(USUAL) if transport is None else [transport]
     good = anyio.run(run, Console(), chosen, examples or folder(), interval, transports)
     sys.exit(0 if good else 1)
 

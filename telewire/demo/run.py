@@ -17,15 +17,22 @@ from telewire.demo.table import Demonstration, Example, Record, judge, load
 from telewire.runtime.transport import TransportName
 from telewire_transports import connect
 
-__all__ = ["TITLES", "run"]
+__all__ = ["TITLES", "USUAL", "run"]
 
 SECONDS: Final = 30.0
 """A demonstration that takes longer has failed."""
 PACE_AGAIN: Final = 0.3
 """What has been seen over WebSocket is shown over HTTP at so much of the interval."""
 
-TITLES: Final[dict[TransportName, str]] = {"websocket": "WebSocket", "http": "HTTP"}
-"""The transports that are shown, in this order."""
+TITLES: Final[dict[TransportName, str]] = {
+    "websocket": "WebSocket",
+    "http": "HTTP",
+    "sse": "SSE",
+    "exchange": "exchanges",
+}
+"""The transports that can be shown."""
+USUAL: Final[tuple[TransportName, ...]] = ("websocket", "http")
+"""Those that are, in this order, where none was asked for."""
 
 
 async def run(
@@ -33,7 +40,7 @@ async def run(
     demonstrations: Sequence[Demonstration],
     place: Path,
     interval: float | None = None,
-    transports: Sequence[TransportName] = tuple(TITLES),
+    transports: Sequence[TransportName] = USUAL,
 ) -> bool:
     """Show the demonstrations one after the other, and then what became of each.
 
@@ -51,8 +58,8 @@ async def run(
     good = True
     async with Stage(place) as stage:
         for demonstration, transport in itertools.product(demonstrations, transports):
-            if transport == "http" and not demonstration.http:
-                results.add_row(demonstration.name, TITLES[transport], "", "", "[dim]needs WebSocket")
+            if transport == "exchange" and not demonstration.exchange:
+                results.add_row(demonstration.name, TITLES[transport], "", "", "[dim]needs a session")
             else:
                 good &= await _show(console, results, demonstration, transport, place, interval, stage)
     console.print(results)
@@ -104,7 +111,7 @@ def _pace(example: Example, interval: float | None, transport: TransportName) ->
     parameter = inspect.signature(example.client).parameters.get("interval")
     if parameter is None:
         return {}
-    own = parameter.default * (PACE_AGAIN if transport == "http" else 1)
+    own = parameter.default * (1 if transport == "websocket" else PACE_AGAIN)
     return {"interval": own if interval is None else interval}
 
 

@@ -23,8 +23,8 @@ class Demonstration:
 
     ``name`` is its file, ``shows`` the line above it, ``end`` follows each thing it shows. ``ahead``
     is how many items the server may have sent that a client who left early never took. ``ended``
-    are the clean-ups that the server must have run. ``http`` says whether one request and its response
-    can carry it.
+    are the clean-ups that the server must have run. ``exchange`` says whether one request and its
+    response can carry it.
     """
 
     name: str
@@ -32,31 +32,31 @@ class Demonstration:
     end: str = "\n"
     ahead: int = 0
     ended: tuple[str, ...] = ()
-    http: bool = False
+    exchange: bool = False
 
 
 WINDOW_ITEMS: Final = Limits().stream_window_read // Limits().item_cost
 """Items that the credit of a stream allows."""
 FLIGHT_ITEMS: Final = 2_000_000
-"""Small items that fit into the buffers of two sockets: over HTTP nothing but TCP holds a sender back."""
+"""Small items that fit into the buffers of two sockets: only TCP holds back the sender of an exchange."""
 
 TICKS_AHEAD: Final = 100
 
 DEMONSTRATIONS: Final = (
-    Demonstration("countdown", "an async generator on the server, one number a second", http=True),
+    Demonstration("countdown", "an async generator on the server, one number a second", exchange=True),
     Demonstration(
         "ai_chat",
         "tokens as they come; then Stop is pressed while the model is thinking",
         end="",
         ended=("the request to the model was cancelled",),
-        http=True,
+        exchange=True,
     ),
     Demonstration(
         "ticker",
         "a generator without an end, held back by a slow reader, ended by its break",
         ahead=WINDOW_ITEMS,
         ended=("the ticker was stopped",),
-        http=True,
+        exchange=True,
     ),
     Demonstration(
         "notifications",
@@ -67,7 +67,7 @@ DEMONSTRATIONS: Final = (
         "dashboard",
         "promises in one value, each settled alone: one fails, leaving cancels the last",
         ended=("the report was cancelled",),
-        http=True,
+        exchange=True,
     ),
     Demonstration(
         "counter",
@@ -81,7 +81,7 @@ DEMONSTRATIONS: Final = (
         "rows of a sync sqlite3 cursor, closed when the reader has enough",
         ahead=WINDOW_ITEMS,
         ended=("the database was closed",),
-        http=True,
+        exchange=True,
     ),
     Demonstration(
         "chat_room",
@@ -92,23 +92,23 @@ DEMONSTRATIONS: Final = (
         "download",
         "a file of the server, saved in constant memory",
         ended=("the file of the server was removed",),
-        http=True,
+        exchange=True,
     ),
     Demonstration(
         "upload",
         "a file of the client, saved in constant memory",
         ended=("the file of the server was removed",),
-        http=True,
+        exchange=True,
     ),
     Demonstration(
-        "compress", "bytes go in and come back gzipped, each line before the next is sent", http=True
+        "compress", "bytes go in and come back gzipped, each line before the next is sent", exchange=True
     ),
     Demonstration(
         "compress_video",
         "video through an ffmpeg process, which is killed when the client has enough",
         ahead=1,
         ended=("ffmpeg is gone", "ffmpeg is gone"),
-        http=True,
+        exchange=True,
     ),
     Demonstration(
         "mixed",
@@ -178,7 +178,7 @@ def judge(
         if mine != theirs:
             return f"item {number} arrived as {mine} and was recorded as {theirs}"
     surplus = len(record.sent) - len(received)
-    credited = transport != "http" or demonstration.ahead < WINDOW_ITEMS
+    credited = transport != "exchange" or demonstration.ahead < WINDOW_ITEMS
     if not 0 <= surplus <= (demonstration.ahead if credited else FLIGHT_ITEMS):
         return f"{len(received)} items arrived and {len(record.sent)} were recorded as sent"
     if record.ended != demonstration.ended:

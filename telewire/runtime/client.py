@@ -257,9 +257,14 @@ class Client:
 
     def _accept(self, transport: Transport) -> TransportHandler:
         assert self._backend is not None
-        if self._driver is not None:
-            # What was tried first did not do.
-            self._driver.retire()
+        before = self._driver
+        if before is not None:
+            # What was tried first did not do, and nobody asks what becomes of it.
+            before.host = _Exchange(self)
+            before.retire()
+            before.connection.receive_eof(self._backend.now())
+            before.connection.close()
+            before.digest()
             self._opened, self._gone, self._error = False, False, None
         connection = Connection("client", limits=self._limits, resume=self._resume, now=self._backend.now())
         self._driver = Driver(self._backend, connection, transport, self)

@@ -49,6 +49,7 @@ class Upgrading:
         self._answered = answered
         self._timeout = timeout
         self._task: Task | None = None
+        self._candidate: _Candidate | None = None
         self._pause = 0.0
         self._moved_at: float | None = None
         self._stopped = False
@@ -70,7 +71,8 @@ class Upgrading:
     def stop(self) -> None:
         """Try no more; a move that has begun goes on."""
         self._stopped = True
-        if self._task is not None:
+        candidate = self._candidate
+        if self._task is not None and (candidate is None or candidate.attachment is None):
             self._task.cancel()
 
     async def _run(self) -> None:
@@ -88,7 +90,7 @@ class Upgrading:
     async def _try(self) -> bool:
         """Try once; returns whether the session has moved."""
         driver = self._driver
-        candidate = _Candidate(driver)
+        candidate = self._candidate = _Candidate(driver)
         try:
             with anyio.fail_after(self._timeout):
                 await self._open(candidate.accept)
@@ -99,6 +101,7 @@ class Upgrading:
             if candidate.attachment is not None and driver.attachment is candidate.attachment:
                 driver.give_transport_up()
         finally:
+            self._candidate = None
             candidate.leave()
         moved = candidate.attachment is not None and driver.attachment is candidate.attachment
         self.refused = not moved

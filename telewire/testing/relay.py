@@ -28,7 +28,7 @@ class Relay:
         self._open = anyio.Event()
         self._open.set()
         self._streams: list[anyio.abc.SocketStream] = []
-        self._scope = anyio.CancelScope()
+        self._scopes: list[anyio.CancelScope] = []
         self.port = 0
 
     def hold(self) -> None:
@@ -45,7 +45,9 @@ class Relay:
         for stream in self._streams:
             plain = stream.extra(anyio.abc.SocketAttribute.raw_socket)
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        self._scope.cancel()
+        for scope in self._scopes:
+            scope.cancel()
+        self._streams, self._scopes = [], []
 
     async def serve(self, listener: anyio.abc.Listener[anyio.abc.SocketStream]) -> None:
         """Relay until cancelled."""
@@ -58,7 +60,8 @@ class Relay:
                 plain = stream.extra(anyio.abc.SocketAttribute.raw_socket)
                 # The less the system holds for us, the sooner a hold is felt.
                 plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-            with self._scope:
+            with anyio.CancelScope() as scope:
+                self._scopes.append(scope)
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._pass_on, client, server)
                     group.start_soon(self._pass_on, server, client)

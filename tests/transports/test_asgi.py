@@ -28,6 +28,10 @@ SERVERS = [
 ]
 
 
+TOLD = {"exchange": "http"}
+"""What a call is told of its transport, where that is not what was asked for."""
+
+
 class Running:
     """One server process."""
 
@@ -61,20 +65,20 @@ def running(request: pytest.FixtureRequest) -> Iterator[Running]:
     found.out.close()
 
 
-@pytest.mark.parametrize("transport", ["websocket", "http"])
+@pytest.mark.parametrize("transport", ["websocket", "http", "sse", "exchange"])
 async def test_streams(running: Running, transport: Any, anyio_backend: str) -> None:
-    async with connect(running.url + "/" * (transport == "http"), transport=transport) as remote:
+    async with connect(running.url + "/" * (transport == "exchange"), transport=transport) as remote:
         assert [number async for number in remote.countdown(3)] == [3, 2, 1, 0]
         sizes = [len(item) async for item in remote.many(2000)]
         assert sizes == [1000] * 2000
 
 
-@pytest.mark.parametrize("transport", ["websocket", "http"])
+@pytest.mark.parametrize("transport", ["websocket", "http", "sse", "exchange"])
 async def test_leaving_stops_the_other_side(running: Running, transport: Any, anyio_backend: str) -> None:
-    async with connect(running.url + "/" * (transport == "http"), transport=transport) as remote:
+    async with connect(running.url + "/" * (transport == "exchange"), transport=transport) as remote:
         items = await remote.forever()
         said = await anext(items)
-        assert said.startswith(f"{transport} dict 127.0.0.1:")
+        assert said.startswith(f"{TOLD.get(transport, transport)} dict 127.0.0.1:")
         await items.aclose()
         line = await anyio.to_thread.run_sync(running.out.readline)
         assert line.startswith("closed ")
@@ -96,10 +100,10 @@ async def test_bytes_both_ways_and_callbacks(running: Running, anyio_backend: st
         ticks: list[int] = []
         assert await remote.call_back(ticks.append) == 5
         assert ticks == [0, 1, 2, 3, 4]
-        over_http = with_options(remote.shout, transport="http")
+        over_http = with_options(remote.shout, transport="exchange")
         assert await (await over_http(ByteStream(iter(blocks)))).read() == shouted
         with pytest.raises(TransportUnsuitable):
-            await with_options(remote.call_back, transport="http")(print)
+            await with_options(remote.call_back, transport="exchange")(print)
 
 
 async def test_ordinary_routes_beside_it(running: Running, anyio_backend: str) -> None:

@@ -35,6 +35,9 @@ class Downlink(Protocol):
     def heard(self) -> None:
         """Note bytes of a POST that are no whole batch yet."""
 
+    def leave(self) -> None:
+        """End the response: the client has nothing more to say."""
+
 
 def opens(headers: Mapping[str, str]) -> TransportName | None:
     """The kind of downlink that a request asks for; None where it has one."""

@@ -4,7 +4,7 @@
 
     app.mount("/telewire", TelewireASGI(service))
 
-carries WebSockets and exchanges, under uvicorn, hypercorn or granian, beside ordinary routes.
+carries WebSockets, HTTP sessions and exchanges, under uvicorn, hypercorn or granian, beside ordinary routes.
 """
 
 from __future__ import annotations

@@ -16,10 +16,12 @@ from telewire.runtime.service import Service
 from telewire.runtime.transport import Request, TransportName
 from telewire_transports.asgi.carrier import Receive, Scope, Send
 from telewire_transports.asgi.exchange import AsgiExchange
+from telewire_transports.asgi.session import AsgiDownlink, take_post
 from telewire_transports.asgi.websocket import AsgiWebSocket
+from telewire_transports.downlinks import Downlinks, opens
 from telewire_transports.forwarded import TrustedProxies
 from telewire_transports.http1.server import check_exchange
-from telewire_transports.web_door import Refusal
+from telewire_transports.web_door import OPEN, SESSION_HEADER, Refusal
 from telewire_transports.web_rules import WebRules
 from telewire_transports.websocket.frames import SUBPROTOCOL
 
@@ -74,6 +76,7 @@ class TelewireASGI:
         self._proxies = TrustedProxies.make(trusted_proxies)
         self._admission = Admission(server_limits)
         self._server: Server | None = None
+        self._downlinks = Downlinks(lambda request: self._serving.principal_of(request))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection of the ASGI server."""
@@ -127,10 +130,13 @@ class TelewireASGI:
         if reason is not None:
             raise Refusal(403, reason)
         peer = self._proxies.peer_of(headers, _peer(scope))
-        reason = self._admission.refusal(address_of(peer), conversation=True)
+        posted = headers.get(SESSION_HEADER, OPEN) != OPEN
+        reason = None if posted else self._admission.refusal(address_of(peer), conversation=True)
         if reason is not None:
             raise Refusal(503, reason, (b"retry-after", b"5"))
-        transport: TransportName = "websocket" if scope["type"] == "websocket" else "http"
+        transport: TransportName = opens(headers) or "http"
+        if scope["type"] == "websocket":
+            transport = "websocket"
         return Request(
             path=scope.get("path", "/"), headers=headers, peer=peer, transport=transport, native=scope
         )
@@ -144,7 +150,8 @@ class TelewireASGI:
         except Refusal as refusal:
             await _refuse_websocket(scope, send, refusal)
             return
-        await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
+        worker = [(b"telewire-worker", self._downlinks.worker.encode())]
+        await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL, "headers": worker})
         carrier = AsgiWebSocket(request, receive, send)
         carrier.handler = self._serving.accept(carrier)
         await carrier.run()
@@ -155,8 +162,16 @@ class TelewireASGI:
             if scope["method"] != "POST":
                 raise Refusal(405, "This address answers to POST and to WebSockets.", (b"allow", b"POST"))
             check_exchange(request.headers)
+            if request.headers.get(SESSION_HEADER, OPEN) != OPEN:
+                await take_post(self._downlinks.find(request), receive, send, self._limits)
+                return
         except Refusal as refusal:
             await _respond(send, refusal)
+            return
+        if SESSION_HEADER in request.headers:
+            downlink = AsgiDownlink(request, receive, send, self._limits, self._downlinks)
+            downlink.handler = self._serving.accept(downlink)
+            await downlink.run()
             return
         carrier = AsgiExchange(request, receive, send, self._limits)
         carrier.handler = self._serving.accept_exchange(carrier)

@@ -117,8 +117,9 @@ class ClientDownlink:
         self._poster: Task | None = None
         self._timer: Timer | None = None
         self._closing = False
-        self._over = False
-        self._lost = False
+        # The response is complete; the link is gone; nothing more is taken or posted; the handler knows.
+        self._said_all = False
+        self._ended = self._gone = self._over = self._lost = False
         self._error: TelewireError | None = None
 
     # --- opening ---------------------------------------------------------------------------------
@@ -184,7 +185,7 @@ class ClientDownlink:
         """Leave nothing open, where opening failed."""
         if self._accepted:
             self.abort()
-        elif self._link is not None and not self._lost:
+        elif self._link is not None and not self._gone:
             self._over = True
             self._link.abort()
 
@@ -222,18 +223,25 @@ class ClientDownlink:
             self._wanted.set()
             self._wanted = None
 
-    def _fail(self, error: TelewireError | None) -> None:
+    def _fail(self, error: TelewireError) -> None:
         """End the transport; the handler learns of it when the link has gone."""
-        if self._over:
-            return
+        if not self._over:
+            self._error = error
+            self._finish()
+
+    def _finish(self) -> None:
         self._over = True
-        self._error = error
         if self._poster is not None:
             self._poster.cancel()
         if self._timer is not None:
             self._timer.cancel()
         assert self._link is not None
-        self._link.abort()
+        if self._gone:
+            current_backend().call_soon(self._report)
+        elif self._error is None:
+            self._link.close(within=self._client.limits.cleanup_seconds)
+        else:
+            self._link.abort()
         self._notify()
 
     # --- up --------------------------------------------------------------------------------------
@@ -254,7 +262,11 @@ class ClientDownlink:
                     return
                 self._posted(size)
             if self._closing:
-                self._fail(None)
+                # A POST without a batch is the farewell: the server ends its response (TW-SES-109).
+                failed = not self._ended and await post(self._client, headers, b"") is not None
+                self._said_all = True
+                if self._ended or failed:
+                    self._finish()
                 return
             self._wanted = current_backend().signal()
             await self._wanted.wait()
@@ -282,7 +294,7 @@ class ClientDownlink:
 
     def data_received(self, data: bytes) -> None:
         """Take a part of the response."""
-        if self._over:
+        if self._over or self._ended:
             return
         try:
             self._http.receive_data(data)
@@ -291,7 +303,7 @@ class ClientDownlink:
             self._fail(self._broken(error))
 
     def _advance(self) -> None:
-        while not self._over:
+        while not self._over and not self._ended:
             event = self._http.next_event()
             if isinstance(event, h11.Response):
                 wanted = EVENTS_TYPE if self._kind == "sse" else CONTENT_TYPE
@@ -336,7 +348,11 @@ class ClientDownlink:
         elif self._reader.end() is not None:
             self._fail(NetworkError("The response of the session ended inside a batch."))
         else:
-            self._fail(None)
+            self._ended = True
+            if self._said_all:
+                self._finish()
+            else:
+                self.close()
 
     def _broken(self, error: h11.RemoteProtocolError) -> TelewireError:
         if self._answer is None:
@@ -349,17 +365,26 @@ class ClientDownlink:
 
     def link_lost(self, error: Exception | None) -> None:
         """Report the end; a response may have no other end than that of its connection."""
-        if not self._over and error is None and self._answer is not None:
+        if not self._over and not self._ended and error is None and self._answer is not None:
             self.data_received(b"")
+        self._gone = True
+        if self._ended and not self._over:
+            # What is queued still leaves.
+            return
         if not self._over:
             why = f": {error}." if error is not None and str(error) else "."
             lost = NetworkError(f"The response of the session was lost{why}")
             lost.__cause__ = error
-            self._fail(lost)
-        self._lost = True
-        if self._accepted:
-            self.handler.transport_lost(self._error)
-        self._notify()
+            self._error = lost
+            self._finish()
+        self._report()
+
+    def _report(self) -> None:
+        if not self._lost:
+            self._lost = True
+            if self._accepted:
+                self.handler.transport_lost(self._error)
+            self._notify()
 
 
 def _no_sessions(sentence: str) -> TransportUnsuitable:

@@ -102,7 +102,7 @@ class ServerDownlink:
 
     def _tick(self) -> None:
         """Say something where nothing was said for a while (TW-SES-106)."""
-        if not self._spoke and self._link.writable:
+        if not self._spoke and self._link.writable and not self._writer.ended:
             self._writer.write(self._link, COMMENT)
         self._spoke = False
         backend = current_backend()
@@ -121,6 +121,10 @@ class ServerDownlink:
         if not self._over:
             self.handler.bytes_received()
 
+    def leave(self) -> None:
+        """The client has said farewell."""
+        self.close()
+
     # --- Transport -------------------------------------------------------------------------------
 
     @property
@@ -130,16 +134,15 @@ class ServerDownlink:
 
     def send(self, batches: Sequence[bytes]) -> None:
         """Queue whole batches as one chunk."""
-        if not self._over:
+        if not self._over and not self._writer.ended:
             self._spoke = True
             self._writer.send(self._link, batches)
 
     def close(self) -> None:
-        """Send what is queued, and end the response."""
-        if not self._over:
-            self._end()
+        """Send what is queued, and end the response; what is posted meanwhile is taken."""
+        if not self._over and not self._writer.ended:
             self._writer.send_last(self._link, ())
-            self._link.close(within=self._door.limits.cleanup_seconds)
+            self._link.close(within=self._door.limits.cleanup_seconds, drain=True)
 
     def abort(self) -> None:
         """Drop the link."""
@@ -166,13 +169,14 @@ class ServerDownlink:
 
     def link_writable(self) -> None:
         """Pass on that there is room."""
-        if not self._over:
+        if not self._over and not self._writer.ended:
             self.handler.transport_writable()
 
     def link_lost(self, error: Exception | None) -> None:
         """Report the end: in order only where the response had ended."""
         if self._error is None and not self._writer.ended:
-            self._error = NetworkError("The client closed the response of its session.")
+            why = f": {error}." if error is not None and str(error) else "."
+            self._error = NetworkError(f"The client closed the response of its session{why}")
             self._error.__cause__ = error
         self._end()
         self.handler.transport_lost(self._error)
@@ -188,6 +192,7 @@ class ServerPost:
         self._downlink = downlink
         self._door = door
         self._reader = BodyReader(door.limits)
+        self._empty = True
         self._done = False
         self._timer: Timer | None = None
 
@@ -217,6 +222,7 @@ class ServerPost:
         while True:
             event = self._http.next_event()
             if isinstance(event, h11.Data):
+                self._empty = False
                 batches, error = self._reader.cut(bytes(event.data))
                 self._downlink.heard()
                 if not all([self._downlink.post(batch) for batch in batches]):
@@ -227,6 +233,8 @@ class ServerPost:
                 error = self._reader.end()
                 if error is not None:
                     raise Refusal(400, str(error))
+                if self._empty:
+                    self._downlink.leave()
                 self._answer()
                 return
             else:
