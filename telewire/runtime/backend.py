@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 import anyio
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     import trio
 
 __all__ = ["Backend", "Signal", "Task", "Timer", "current_backend"]
+
+# How often a thread that waits for the loop looks whether there still is one: nobody tells it.
+GONE_SECONDS: Final = 0.25
 
 
 class Task(Protocol):
@@ -93,6 +96,24 @@ class Backend(ABC):
     @abstractmethod
     def call_soon_threadsafe(self, callback: Callable[[], object]) -> None:
         """The same, from any thread and from finalisers."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether the loop has ended for good, so that nothing more will be done there; from any thread."""
+        return False
+
+    def block(self, done: threading.Event, what: str) -> None:
+        """In another thread: wait until the loop has set ``done``; ``what`` begins the sentence.
+
+        Raises:
+            RuntimeError: the loop has ended before.
+        """
+        while not done.wait(GONE_SECONDS):
+            if self.gone and not done.is_set():
+                raise RuntimeError(
+                    f"{what} waits for an event loop that has ended; close clients and servers before the "
+                    "loop, so that functions in threads can end first."
+                )
 
     @abstractmethod
     def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
@@ -250,6 +271,10 @@ class _AsyncioBackend(Backend):
         # The loop may close between any check and the call; what was asked for is then pointless.
         with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(callback)
+
+    @property
+    def gone(self) -> bool:
+        return self.loop.is_closed()
 
     def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
         return _AsyncioTimer(self.loop.call_at(when, callback))
@@ -519,6 +544,14 @@ class _TrioBackend(Backend):
         except self._trio.RunFinishedError:
             return
 
+    @property
+    def gone(self) -> bool:
+        try:
+            self._token.run_sync_soon(_nothing, idempotent=True)
+        except self._trio.RunFinishedError:
+            return True
+        return False
+
     def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
         self._timers_made += 1
         timer = _TrioTimer(self, when, self._timers_made, callback)
@@ -536,6 +569,10 @@ class _TrioBackend(Backend):
 
     def owns_current_thread(self) -> bool:
         return threading.get_ident() == self._thread
+
+
+def _nothing() -> None:
+    """What a loop is asked to do to see whether it is there."""
 
 
 # Any: trio is imported only where it runs, and RunVar is its type.

@@ -257,10 +257,10 @@ class IncomingCall(Closing, CallEnd):
                     await self._serve()
                 if self._scope.cancelled_caught and not self._answered:
                     self._answer_stopped()
-        except BaseException:
+        except BaseException as error:
             self._answer_stopped()
             # Cancelled by us, in a task of ours: there is nobody to tell. Otherwise the loop is ending.
-            if not self._cancelling:
+            if not self._cancelling or isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
         finally:
             self._body_running = False

@@ -237,12 +237,14 @@ def on_loop(backend: Backend, what: str, function: Callable[P, R], *args: P.args
     """Call ``function`` on the loop from one of our threads, in the caller's context, and wait for it.
 
     Raises:
-        RuntimeError: this is a thread of somebody else's. ``what`` begins the sentence.
+        RuntimeError: this is a thread of somebody else's, or the loop has ended. ``what`` begins the
+            sentence.
     """
     worker = _local.worker
     if worker is None or worker.backend is not backend:
         backend.check_thread(what)
     outcome: Future[R] = Future()
+    done = threading.Event()
     context = contextvars.copy_context()
 
     def run() -> None:
@@ -250,8 +252,11 @@ def on_loop(backend: Backend, what: str, function: Callable[P, R], *args: P.args
             outcome.set_result(context.run(function, *args, **kwargs))
         except BaseException as error:
             outcome.set_exception(error)
+        finally:
+            done.set()
 
     backend.call_soon_threadsafe(run)
+    backend.block(done, what)
     return outcome.result()
 
 

@@ -47,6 +47,7 @@ class Waits:
 
         Raises:
             WaitCancelled: the job is not wanted any more.
+            RuntimeError: the loop has ended.
         """
         if self.cancelled:
             raise WaitCancelled
@@ -82,7 +83,7 @@ class _Wait(Generic[R]):
             self._task = backend.spawn(self._run, context=context)
 
         backend.call_soon_threadsafe(begin)
-        self._done.wait()
+        backend.block(self._done, "A plain function")
         error, self._error = self._error, None
         try:
             if error is not None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 from collections.abc import AsyncIterator
 
 import anyio
+import pytest
 
 from telewire import CallCancelled, CancelOutcome, Limits, Service
+from telewire_transports import memory
 from tests.runtime.world import Bugs, Connected, caught, quiescent, until
 
 
@@ -181,3 +185,40 @@ async def test_a_shielded_scope_is_not_broken_by_a_cancel(connected: Connected, 
         assert isinstance(error, CallCancelled)
         assert error.outcome is CancelOutcome.STOPPED
         assert seen == ["kept its shield"]
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_who_ends_the_program_while_cleaning_up_ends_it(
+    anyio_backend: str, kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # asyncio has a task left whose exception nobody has asked for.
+    monkeypatch.setattr(logging.getLogger("asyncio"), "disabled", True)
+    service = Service()
+    began: list[anyio.Event] = []
+
+    @service.function
+    async def wait() -> None:
+        began[0].set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise kind
+
+    async def main() -> None:
+        began.append(anyio.Event())
+        async with memory.connect(service) as remote:
+            call = remote.wait()
+            await began[0].wait()
+            call.cancel()
+            # It ends everything, so it comes here as a cancellation, or not at all.
+            with anyio.fail_after(5):
+                await anyio.sleep_forever()
+
+    with pytest.raises(BaseException) as raised:
+        anyio.run(main, backend=anyio_backend)
+    found = [raised.value, raised.value.__cause__]
+    while found and isinstance(found[-1], BaseExceptionGroup):
+        found.append(found[-1].exceptions[0])
+    assert any(isinstance(error, kind) for error in found)
+    del raised, found
+    gc.collect()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
+from queue import SimpleQueue
 from typing import Any
 
 import anyio
@@ -21,6 +22,8 @@ from telewire import (
     get_context,
 )
 from telewire.runtime import context
+from telewire.runtime.backend import current_backend
+from telewire.runtime.threads import WorkerThread, on_loop
 from telewire.runtime.waits import WaitCancelled
 from tests.runtime.own_threads import Unread
 from tests.runtime.world import Connected, caught, until
@@ -271,3 +274,31 @@ async def test_a_callback_in_the_thread_waits_for_a_bounded_time(
         assert await world.remote.begin() == 1
         await until(lambda: len(seen) == 2)
     assert seen == ["out of patience", "the next"]
+
+
+@pytest.mark.parametrize("how", ["waits", "asks"])
+def test_a_thread_learns_that_the_loop_has_gone(anyio_backend: str, how: str) -> None:
+    workers: list[WorkerThread] = []
+    told: SimpleQueue[str] = SimpleQueue()
+
+    async def make() -> None:
+        workers.append(WorkerThread(current_backend(), "of a loop that ends"))
+
+    async def never() -> None:
+        told.put("this ran where no loop is")
+
+    def job() -> None:
+        (worker,) = workers
+        try:
+            if how == "waits":
+                worker.waits.wait(never)
+            else:
+                on_loop(worker.backend, "close()", told.put, "so did this")
+        except RuntimeError as error:
+            told.put(str(error))
+
+    anyio.run(make, backend=anyio_backend)
+    workers[0].submit(job, lambda: None)
+    workers[0].release()
+    assert "waits for an event loop that has ended; close clients and servers" in told.get(timeout=5)
+    assert told.empty()
