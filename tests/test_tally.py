@@ -72,7 +72,7 @@ def test_both_backends_run_the_same_tests(tally: ModuleType, tmp_path: Path) -> 
     assert tally.backend_differences(seen) == []
 
 
-def test_a_test_that_one_backend_did_not_run_is_named(tally: ModuleType, tmp_path: Path) -> None:
+def test_i12_a_test_that_one_backend_did_not_run_is_named(tally: ModuleType, tmp_path: Path) -> None:
     cases = [case("test_a[memory-asyncio]"), case("test_a[memory-trio]", skipped("not on trio"))]
     seen = tally.read(report(tmp_path, *cases))
     problem = "1 test(s) did not run on trio: tests.test_x::test_a[memory]"
