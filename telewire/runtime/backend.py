@@ -486,6 +486,8 @@ class _TrioBackend(Backend):
                     self._timers_cancelled -= 1
                 else:
                     callback()
+                # What has run must not live on in here until the next comes.
+                del timer, callback
             deadline = self._timers[0].when if self._timers else float("inf")
             with trio.move_on_at(deadline):
                 await self._timer_task_wake.wait()

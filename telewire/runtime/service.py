@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, Generic, TypeAlias, cast, final, overload
+from weakref import WeakValueDictionary
 
 from typing_extensions import TypeVar
 
@@ -27,13 +28,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M", bound=Middleware)
 
 logger = logging.getLogger("telewire.runtime")
-_names: dict[int, tuple[Callable[..., Any], str, Service[Any]]] = {}
+# By identity; as long as there is the service that offers it, whose record keeps the function too.
+_names: WeakValueDictionary[int, Function] = WeakValueDictionary()
 # Any: contexts of every provider.
 OnError: TypeAlias = Callable[[Exception, Context[Any]], object]
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Function:
     """One offered function; ``threaded`` is one that gets a thread for each call."""
 
@@ -49,9 +51,9 @@ class Function:
 def name_of(function: Callable[..., Any]) -> str:
     """The name under which ``function`` was first offered; its own, where it was not offered here."""
     found = _names.get(id(function))
-    if found is not None and found[0] is function:
-        name, service = found[1], found[2]
-        while service._outer is not None:
+    if found is not None and found.function is function:
+        name, service = found.name, found.service
+        while service is not None and service._outer is not None:
             prefix, service = service._outer
             name = prefix + name
         return name
@@ -189,8 +191,9 @@ class Service(Generic[S]):
         if known in self._functions:
             raise ValueError(f"This service already offers {known!r}; give one of the two another name.")
         threaded = thread and not is_async(function)
-        self._functions[known] = Function(known, function, Signature(function, known), threaded, self)
-        _names.setdefault(id(function), (function, known, self))
+        offered = Function(known, function, Signature(function, known), threaded, self)
+        self._functions[known] = offered
+        _names.setdefault(id(function), offered)
 
     # Any: a service of any provider.
     def include(self, other: Service[Any], prefix: str = "") -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 
 import anyio
@@ -191,6 +193,23 @@ async def test_timers_run_in_order_of_time_and_not_once_cancelled() -> None:
     assert seen == ["past", "early", "late"]
     past.cancel()
     cancelled.cancel()
+
+
+async def test_a_timer_that_has_run_is_held_by_nobody() -> None:
+    class Callback:
+        def __call__(self) -> None:
+            done.set()
+
+    backend = current_backend()
+    done = anyio.Event()
+    callback = Callback()
+    gone = weakref.ref(callback)
+    backend.call_at(backend.now(), callback)
+    del callback
+    await done.wait()
+    await anyio.wait_all_tasks_blocked()
+    gc.collect()
+    assert gone() is None
 
 
 async def test_many_cancelled_timers_leave_the_live_ones() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from telewire import Service
+from telewire.runtime.service import name_of
 from tests.runtime.world import Connected, RemoteOf
 
 
@@ -126,3 +129,17 @@ async def test_a_generator_without_annotation_passes_anything(remote_of: RemoteO
     async with remote_of(service) as remote:
         assert [thing async for thing in remote.things()] == [1, "two", {"three": [3, None]}]
         assert [thing async for thing in remote.empty()] == []
+
+
+def test_a_service_and_its_functions_go_when_nobody_holds_them() -> None:
+    service: Service[None] = Service()
+
+    async def offered() -> None:
+        """Offered for a while."""
+
+    service.add(offered, "by.another.name")
+    assert name_of(offered) == "by.another.name"
+    gone = [weakref.ref(service), weakref.ref(offered)]
+    del service, offered
+    gc.collect()
+    assert [ref() for ref in gone] == [None, None]

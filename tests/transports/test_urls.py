@@ -55,3 +55,11 @@ def test_credentials_are_refused_and_not_repeated() -> None:
     with pytest.raises(ValueError, match="headers=") as caught:
         parse_url("https://user:hunter2@h/")
     assert "hunter2" not in str(caught.value)
+
+
+def test_the_query_is_shown_nowhere() -> None:
+    url = parse_url("https://h/telewire?token=hunter2")
+    assert url.path == "/telewire?token=hunter2"
+    for text in (str(url), repr(url), f"{[url]}"):
+        assert "https://h/telewire" in text
+        assert "hunter2" not in text

@@ -21,7 +21,7 @@ _SCHEMES: Final[dict[str, tuple[bool, tuple[TransportName, ...]]]] = {
 _KEPT: Final = "%/:@!$&'()*+,;=-._~?"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ParsedUrl:
     """A URL in parts. ``path`` includes the query, percent-encoded as it goes into the request."""
 
@@ -37,6 +37,9 @@ class ParsedUrl:
         """Host and port as they stand in a Host header: the port only where it is not the usual one."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"<ParsedUrl {self}>"
 
     def __str__(self) -> str:
         """The URL without its query, which may hold what no log should."""
