@@ -1,0 +1,468 @@
+"""HTTP sessions over real sockets: what is posted takes effect once, and a lost response is a pause."""
+
+from __future__ import annotations
+
+import logging
+import random
+import ssl
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import anyio
+import anyio.abc
+import pytest
+
+from telewire import (
+    ByteStream,
+    Channel,
+    Limits,
+    NetworkError,
+    Service,
+    TransportUnsuitable,
+    get_context,
+    with_options,
+)
+from telewire.core.connection import Connection
+from telewire.runtime.transport import Request, TransportName
+from telewire.wire.reader import BatchReader, write_batch
+from telewire_transports import connect
+from telewire_transports.http1.events import COMMENT, EventReader
+from tests.transports.exchanges import serving
+from tests.transports.middle import middle_of
+
+pytestmark = pytest.mark.anyio
+both = pytest.mark.parametrize("transport", ["http", "sse"])
+HOSTS = ("127.0.0.1",)
+OURS = {"Content-Type": "application/telewire"}
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2].partition("/")[0])
+
+
+# --- the requests themselves ---------------------------------------------------------------------
+
+
+class Raw:
+    """Requests of a session, made by hand."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.session = ""
+        self.core = Connection("client")
+        self.core.states_positions = True
+        self.reader: Any = None
+        self.stream: anyio.abc.SocketStream
+
+    async def ask(self, headers: dict[str, str], body: bytes = b"") -> tuple[int, bytes]:
+        """One request on a connection of its own; the status and what came with it."""
+        async with await self._send(headers, body) as stream:
+            data = b""
+            try:
+                while True:
+                    data += await stream.receive()
+            except (anyio.EndOfStream, anyio.BrokenResourceError):
+                return int(data.split(b" ", 2)[1]), data
+
+    async def _send(self, headers: dict[str, str], body: bytes) -> anyio.abc.SocketStream:
+        stream = await anyio.connect_tcp("127.0.0.1", self.port)
+        every = {"Host": f"127.0.0.1:{self.port}", "Content-Length": str(len(body)), **OURS, **headers}
+        head = "".join(f"{name}: {value}\r\n" for name, value in every.items())
+        await stream.send(f"POST /telewire HTTP/1.1\r\n{head}\r\n".encode() + body)
+        return stream
+
+    async def open(self, **headers: str) -> str:
+        """Open a downlink and hear the server's hello; gives the head of the response."""
+        self.stream = await self._send({"Telewire-Session": "open", **headers}, b"")
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += await self.stream.receive()
+        head, _, rest = data.partition(b"\r\n\r\n")
+        text = head.decode()
+        self.session = text.lower().partition("telewire-session: ")[2].partition("\r\n")[0]
+        # Names are told in lower case or not; what they say is not to be changed.
+        start = text.lower().index(self.session)
+        self.session = text[start : start + len(self.session)]
+        self.reader = EventReader(Limits()) if "event-stream" in text else None
+        self.rest = rest
+        await self.hear(lambda: self.core.heard_of)
+        return text
+
+    async def hear(self, condition: Callable[[], bool]) -> None:
+        """Read the response until a condition holds."""
+        reader = self.reader or BatchReader(Limits())
+        self.reader = reader
+        while True:
+            for batch in self._batches(reader):
+                self.core.receive_data(batch, 0.0)
+            if condition():
+                return
+            self.rest += await self.stream.receive()
+
+    def _batches(self, reader: Any) -> list[bytes]:
+        data = b""
+        while b"\r\n" in self.rest:
+            size, _, rest = self.rest.partition(b"\r\n")
+            length = int(size, 16)
+            if len(rest) < length + 2:
+                break
+            data, self.rest = data + rest[:length], rest[length + 2 :]
+        if isinstance(reader, EventReader):
+            batches, error = reader.cut(data)
+            assert error is None
+            return batches
+        return list(reader.receive_data(data))
+
+    async def to_the_end(self) -> None:
+        """Read what is left of the response."""
+        async with self.stream:
+            try:
+                while True:
+                    await self.stream.receive()
+            except (anyio.EndOfStream, anyio.BrokenResourceError):
+                return
+
+    async def post(self, body: bytes, **headers: str) -> int:
+        """Post a body to the downlink; the status."""
+        every = {"Telewire-Session": self.session, "Connection": "close", **headers}
+        return (await self.ask(every, body))[0]
+
+    def say(self) -> bytes:
+        """What the client has to say, as the body of a POST."""
+        return b"".join(map(write_batch, self.core.data_to_send()))
+
+
+def noting() -> tuple[Service[Any], list[int]]:
+    service: Service[Any] = Service()
+    noted: list[int] = []
+
+    @service.function
+    async def note(number: int) -> int:
+        noted.append(number)
+        return number
+
+    return service, noted
+
+
+@pytest.mark.parametrize("accept", ["application/telewire", "text/event-stream"])
+async def test_posts_that_are_retried_reordered_and_duplicated_take_effect_once(accept: str) -> None:
+    service, noted = noting()
+    async with serving(service) as url:
+        raw = Raw(port_of(url))
+        head = await raw.open(Accept=accept)
+        assert f"content-type: {accept}" in head.lower()
+        assert "x-accel-buffering: no" in head.lower()
+        assert "cache-control: no-store, no-transform" in head.lower()
+        bodies = []
+        for number in range(4):
+            raw.core.call("note", bytes([0x82, 0x81, number, 0xA0]))
+            bodies.append(raw.say())
+        first, second, third, fourth = bodies
+        assert await raw.post(second) == 409
+        assert await raw.post(first) == 204
+        assert await raw.post(first) == 204
+        assert await raw.post(third) == 409
+        assert await raw.post(first + second) == 204
+        for body in (second, third, third, fourth, second, first, fourth):
+            assert await raw.post(body) == 204
+        answered: list[object] = []
+
+        def all_answered() -> bool:
+            answered.extend(raw.core.events_received())
+            return sum(type(event).__name__ == "CallResolved" for event in answered) == 4
+
+        await raw.hear(all_answered)
+        assert noted == [0, 1, 2, 3]
+        await raw.stream.aclose()
+
+
+async def test_what_a_post_may_not_be() -> None:
+    service, noted = noting()
+    service.principal = lambda request: request.headers.get("x-who")
+    async with serving(service) as url, serving(service) as other:
+        raw, elsewhere = Raw(port_of(url)), Raw(port_of(other))
+        await raw.open(**{"X-Who": "ann"})
+        raw.core.call("note", bytes([0x82, 0x81, 7, 0xA0]))
+        body = raw.say()
+        worker, name, secret = raw.session.split(".")
+        elsewhere.session = raw.session
+        assert await elsewhere.post(body, **{"X-Who": "ann"}) == 421
+        assert await raw.post(body, **{"X-Who": "eve"}) == 403
+        for session in (f"{worker}.{name}.{secret[::-1]}", f"{worker}.other.{secret}"):
+            assert await raw.post(body, **{"X-Who": "ann", "Telewire-Session": session}) == 410
+        for session in ("x", f"{worker}.{name}", f"{worker}.{name}.{secret}.more", "é.b.c"):
+            assert await raw.post(body, **{"X-Who": "ann", "Telewire-Session": session}) in (400, 421)
+        assert await raw.post(b"\xff", **{"X-Who": "ann"}) == 400
+        assert await raw.post(body[:-1], **{"X-Who": "ann"}) == 400
+        assert await raw.post(body, **{"X-Who": "ann", "Content-Type": "text/plain"}) == 415
+        assert await raw.post(body, **{"X-Who": "ann", "Origin": "https://evil.example"}) == 403
+        assert noted == []
+        assert await raw.post(body, **{"X-Who": "ann"}) == 204
+        status, _ = await raw.ask({"Telewire-Session": "open", "Connection": "close"}, body)
+        assert status == 400
+        await raw.stream.aclose()
+
+
+async def test_nothing_is_taken_for_a_response_that_has_ended() -> None:
+    service, noted = noting()
+    async with serving(service) as url:
+        raw = Raw(port_of(url))
+        await raw.open()
+        raw.core.call("note", bytes([0x82, 0x81, 7, 0xA0]))
+        body = raw.say()
+        assert await raw.post(b"") == 204
+        await raw.to_the_end()
+        with anyio.fail_after(5):
+            while (status := await raw.post(body)) == 204:
+                await anyio.lowlevel.checkpoint()
+        assert status == 410
+        assert noted == []
+
+
+async def test_a_response_that_is_silent_says_so_in_comments() -> None:
+    async with serving(Service(), limits=Limits(idle_seconds=0.02)) as url:
+        raw = Raw(port_of(url))
+        await raw.open(Accept="text/event-stream")
+        data = b""
+        while data.count(COMMENT) < 3:
+            data += await raw.stream.receive()
+        await raw.stream.aclose()
+
+
+async def test_secrets_of_a_session_stand_in_no_message(caplog: pytest.LogCaptureFixture) -> None:
+    service: Service[Any] = Service()
+    requests: list[Request] = []
+
+    @service.function
+    async def look() -> None:
+        requests.append(get_context().request)
+        raise ValueError("a bug")
+
+    caplog.set_level(logging.DEBUG)
+    async with serving(service) as url:
+        raw = Raw(port_of(url))
+        await raw.open()
+        raw.core.call("look", bytes([0x82, 0x80, 0xA0]))
+        assert await raw.post(raw.say()) == 204
+        await raw.hear(lambda: bool(requests))
+        status, text = await raw.ask({"Telewire-Session": raw.session + "x", "Connection": "close"}, b"\xff")
+        assert status == 410
+        said = text.decode() + caplog.text + repr(requests)
+        for secret in raw.session.split("."):
+            assert secret not in said
+        await raw.stream.aclose()
+
+
+# --- the client ----------------------------------------------------------------------------------
+
+
+@both
+async def test_answers_that_are_lost_repeat_nothing(transport: TransportName) -> None:
+    service, noted = noting()
+    choose = random.Random(7)
+    async with serving(service, hosts=HOSTS) as url, middle_of(port_of(url)) as middle:
+        middle.forgets = lambda: choose.random() < 0.4
+        async with connect(f"http://127.0.0.1:{middle.port}/telewire", transport=transport) as remote:
+            for number in range(25):
+                assert await remote.note(number) == number
+            middle.forgets = lambda: False
+        assert noted == list(range(25))
+
+
+@both
+async def test_cold_stream_of_100_000_items(transport: TransportName) -> None:
+    """Failure 1 of the prior art: a fresh link that deadlocks on credit."""
+    service: Service[Any] = Service()
+
+    @service.function
+    async def count() -> AsyncIterator[int]:
+        for number in range(100_000):
+            yield number
+
+    async with serving(service) as url, connect(url, transport=transport) as remote:
+        expected = 0
+        async for number in remote.count():
+            assert number == expected
+            expected += 1
+        assert expected == 100_000
+
+
+@both
+async def test_unread_siblings_do_not_stop_each_other(transport: TransportName) -> None:
+    """Failure 4 of the prior art: a sibling that nobody reads, one that fails, and hundreds in one value."""
+    service: Service[Any] = Service()
+
+    @service.function
+    async def many() -> dict[str, Any]:
+        async def numbers() -> AsyncIterator[bytes]:
+            for _ in range(1000):
+                yield bytes(1000)
+
+        async def fails() -> int:
+            raise ValueError("this one fails")
+
+        return {
+            "unread": [numbers() for _ in range(300)],
+            "fails": fails(),
+            "bytes": ByteStream(bytes(300_000)),
+            "read": numbers(),
+        }
+
+    async with serving(service) as url, connect(url, transport=transport) as remote:
+        value = await remote.many()
+        with pytest.raises(Exception, match="failed on the other side"):
+            await value["fails"]
+        assert len([item async for item in value["read"]]) == 1000
+        assert len(await value["bytes"].read()) == 300_000
+        assert len([item async for item in value["unread"][150]]) == 1000
+
+
+class Everything:
+    """A service whose conversation mixes every kind of value, in both directions."""
+
+    def __init__(self) -> None:
+        self.service: Service[Any] = Service()
+        self.heard: list[str] = []
+        self.service.add(self.mix, "mix")
+
+    async def mix(
+        self, data: ByteStream, numbers: AsyncIterator[int], tick: Callable[[int], Any]
+    ) -> dict[str, Any]:
+        channel = Channel[str, str]()
+
+        async def answer(message: str) -> str:
+            self.heard.append(message)
+            return message.upper()
+
+        channel.listen(answer)
+
+        async def squares() -> AsyncIterator[int]:
+            async for number in numbers:
+                await tick(number)
+                yield number * number
+
+        async def total() -> int:
+            return len(await data.read())
+
+        return {"total": total(), "squares": squares(), "channel": channel.peer}
+
+
+async def mixed(remote: Any) -> list[object]:
+    """Everything that a client sees of it, in one list."""
+
+    async def numbers() -> AsyncIterator[int]:
+        for number in range(40):
+            yield number
+
+    ticks: list[int] = []
+    value = await remote.mix(ByteStream(iter([bytes(997)] * 40)), numbers(), ticks.append)
+    squares = [number async for number in value["squares"]]
+    replies = [await value["channel"].request(f"message {number}") for number in range(10)]
+    await value["channel"].aclose()
+    return [await value["total"], squares, ticks, replies]
+
+
+@both
+async def test_a_cut_anywhere_is_a_pause(transport: TransportName) -> None:
+    """I1 over HTTP: at random offsets, either way, on any of the session's connections."""
+    expected = [40 * 997, [n * n for n in range(40)], list(range(40)), [f"MESSAGE {n}" for n in range(10)]]
+    everything = Everything()
+    choose = random.Random(transport)
+    async with serving(everything.service, hosts=HOSTS) as url, middle_of(port_of(url)) as middle:
+        client = connect(f"http://127.0.0.1:{middle.port}/telewire", transport=transport)
+        async with client as remote:
+            assert await mixed(remote) == expected
+            once = middle.passed
+            for _ in range(25):
+                middle.passed, middle.cut_after = 0, choose.randrange(once)
+                everything.heard.clear()
+                with anyio.fail_after(10):
+                    assert await mixed(remote) == expected
+                assert everything.heard == [f"message {number}" for number in range(10)]
+            assert middle.cuts > 15
+
+
+@both
+async def test_a_worker_that_does_not_own_the_session_is_told_of(transport: TransportName) -> None:
+    service, _ = noting()
+    async with (
+        serving(service, hosts=HOSTS) as url,
+        serving(service, hosts=HOSTS) as other,
+        middle_of(port_of(url)) as middle,
+    ):
+        where = f"http://127.0.0.1:{middle.port}/telewire"
+        middle.post_target = lambda: port_of(other)
+        with pytest.raises(TransportUnsuitable, match=r"different workers.*Use: websocket") as found:
+            async with connect(where, transport=transport):
+                pass
+        assert found.value.needed[0] == "websocket"
+        middle.post_target = lambda: None
+        client = connect(where, transport=transport)
+        async with client as remote:
+            assert await remote.note(1) == 1
+            middle.post_target = lambda: port_of(other)
+            # The connection that stands is given up after this, and the next one leads elsewhere.
+            once = iter([True])
+            middle.forgets = lambda: next(once, False)
+            # It was taken, and its result is here; that it was is not known of.
+            assert await remote.note(2) == 2
+            with pytest.raises(TransportUnsuitable, match="Telewire-Route"):
+                await remote.note(3)
+            assert client.state == "lost"
+
+
+async def test_what_the_server_may_call() -> None:
+    service: Service[Any] = Service()
+    mine: Service[Any] = Service()
+
+    @mine.function
+    async def name() -> str:
+        return "mine"
+
+    @service.function
+    async def ask() -> str:
+        said: str = await get_context().remote.name()
+        return said
+
+    async with serving(service) as url, connect(url, transport="sse", service=mine) as remote:
+        assert await remote.ask() == "mine"
+
+
+@both
+async def test_over_tls_with_headers_of_its_own(
+    transport: TransportName, tls: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    serving_context, trusting = tls
+    service: Service[Any] = Service()
+    asked = 0
+
+    @service.function
+    async def who() -> tuple[str, str]:
+        request = get_context().request
+        return request.headers["x-who"], request.transport
+
+    def headers() -> dict[str, str]:
+        nonlocal asked
+        asked += 1
+        return {"X-Who": f"ann {asked}"}
+
+    async with serving(service, ssl_context=serving_context) as url:
+        client = connect(
+            url.replace("http", "https"), transport=transport, ssl_context=trusting, headers=headers
+        )
+        async with client as remote:
+            assert await remote.who() == ["ann 1", transport]
+            assert await with_options(remote.who, transport=transport)() == ["ann 1", transport]
+            with pytest.raises(TransportUnsuitable):
+                with_options(remote.who, transport="websocket")()
+
+
+@both
+async def test_who_is_no_server_of_sessions_is_named(transport: TransportName) -> None:
+    async with serving(Service()) as url:
+        with pytest.raises(NetworkError, match=r"status 404.*Check the path"):
+            async with connect(url + "/elsewhere", transport=transport):
+                pass
+    with pytest.raises(NetworkError, match="Is a server listening there"):
+        async with connect(url, transport=transport):
+            pass
