@@ -82,6 +82,7 @@ class Client:
         self._return: Task | None = None
         self._listeners: list[Callable[[str], object]] = []
         self._told = "new"
+        self._entering = True
         self._maker = exchanges
         self._exchanges: set[Driver] = set()
         self._running: Running | None = None
@@ -150,7 +151,8 @@ class Client:
     def _tell(self) -> None:
         """Tell of a change, once for each."""
         state = self.state
-        if state == self._told:
+        # What is tried while it connects is nobody's business.
+        if state == self._told or self._entering:
             return
         self._told = state
         for callback in tuple(self._listeners):
@@ -172,8 +174,16 @@ class Client:
             self._opened = True
             return self.remote
         try:
+            await self._connect(self._open_transport)
+        finally:
+            self._entering = False
+            self._tell()
+        return self.remote
+
+    async def _connect(self, open_transport: OpenTransport) -> None:
+        try:
             with anyio.fail_after(self._timeout):
-                await self._open_transport(self._accept)
+                await open_transport(self._accept)
                 await self._wait_until(lambda: self._opened or self._gone or self._error is not None)
         except TimeoutError:
             self._abort()
@@ -189,7 +199,6 @@ class Client:
         if self._upgrade is not None and self._driver is not None:
             self._upgrading = Upgrading(self._driver, self._upgrade, self._answered, self._timeout)
             self._upgrading.start()
-        return self.remote
 
     async def __aexit__(
         self,

@@ -278,8 +278,7 @@ def _call_with_reason(callback: Callable[..., object], reason: BaseException | N
 class Context(Generic[S]):
     """One call, as the function that serves it sees it; stays valid after the function returned.
 
-    ``request`` is what the HTTP request of the transport carried, ``metadata`` the call's own
-    headers, ``state`` what the service's provider returned for this call.
+    ``metadata`` are the call's own headers, ``state`` what the service's provider returned for this call.
     """
 
     __slots__ = (
@@ -288,16 +287,16 @@ class Context(Generic[S]):
         "_deadline",
         "_end",
         "_remote",
+        "_request",
         "_start",
         "_state",
         "metadata",
-        "request",
     )
 
     def __init__(
         self,
         backend: Backend,
-        request: Request,
+        request: Callable[[], Request],
         metadata: Mapping[str, str],
         callbacks: CloseCallbacks,
         deadline: float | None,
@@ -312,11 +311,16 @@ class Context(Generic[S]):
         self._start = start
         self._remote = remote
         self._state: S | None = None
-        self.request = request
+        self._request = request
         self.metadata = metadata
 
     def __repr__(self) -> str:
         return f"<Context of {self._callbacks.what}, {'closed' if self.closed else 'open'}>"
+
+    @property
+    def request(self) -> Request:
+        """What the HTTP request of the transport carried that the session is attached to now, or was last."""
+        return self._request()
 
     @property
     def state(self) -> S:

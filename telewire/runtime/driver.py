@@ -46,7 +46,7 @@ from telewire.wire.frames import Kind
 if TYPE_CHECKING:
     from telewire.runtime.attachment import Route
     from telewire.runtime.backend import Backend, Timer
-    from telewire.runtime.transport import ExchangeTransport, Transport
+    from telewire.runtime.transport import ExchangeTransport, Request, Transport
 
 __all__ = ["HTTP", "CallEnd", "Driver", "Host", "StreamEnd", "drivers"]
 
@@ -243,6 +243,10 @@ class Driver:
         if self.connection.state is ConnectionState.CLOSED:
             self._disarm()
         self._tell_lost()
+
+    def request(self) -> Request:
+        """The request that opened the transport in use, or the last one."""
+        return self.transport.request
 
     # --- sessions --------------------------------------------------------------------------------
 

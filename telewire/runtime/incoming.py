@@ -131,7 +131,7 @@ class IncomingCall(Closing, CallEnd):
         if self._context is None:
             self._context = Context(
                 self.driver.backend,
-                self.driver.transport.request,
+                self.driver.request,
                 self._event.metadata or {},
                 self.callbacks,
                 self._deadline,

@@ -152,7 +152,7 @@ class CallContext(Generic[S]):
         deadline = None if self._timeout is None else backend.now() + self._timeout
         context: Context[S] = Context(
             backend,
-            self._request,
+            lambda: self._request,
             self._metadata,
             call.callbacks,
             deadline,
