@@ -26,6 +26,8 @@ __all__ = ["HALF_OPEN", "Checks", "Declare"]
 
 # A member costs as much as a call where it is looked up through its class (CPython 3.11).
 HALF_OPEN: Final = HalfState.OPEN
+_CHANNEL: Final = Kind.CHANNEL
+_FUNCTION: Final = Kind.FUNCTION
 
 Declare: TypeAlias = tuple[Kind, int | None]
 """A stream that a payload introduces: its kind and, for functions and channels, the exporter's number."""
@@ -67,9 +69,7 @@ class Checks(Receiving):
                     f"the peer allows {self.peer_limits.name_bytes}."
                 )
             return size
-        callable_here = target.kind is Kind.CHANNEL or (
-            target.kind is Kind.FUNCTION and not target.opened_here
-        )
+        callable_here = target.kind is _CHANNEL or (target.kind is _FUNCTION and not target.opened_here)
         if not callable_here or target.retired or not listening(target):
             raise LocalProtocolError(f"{target!r} cannot be called: it is no open function of the peer's.")
         return 0
@@ -111,7 +111,7 @@ class Checks(Receiving):
     def _check_declarations(self, declare: Sequence[Declare]) -> None:
         limits = self.peer_limits
         for kind, number in declare:
-            if kind is Kind.CALL or (number is None) is (kind in (Kind.FUNCTION, Kind.CHANNEL)):
+            if kind is Kind.CALL or (number is None) is (kind in (_FUNCTION, _CHANNEL)):
                 raise LocalProtocolError(
                     f"{kind.name.lower()} with number {number} cannot be declared: functions and channels "
                     "have a number, the other kinds have none, and calls are not declared."

@@ -30,6 +30,10 @@ __all__ = ["Commands", "Declare"]
 # A member costs as much as a call where it is looked up through its class (CPython 3.11).
 _OPEN: Final = ConnectionState.OPEN
 _ITEMS: Final = Kind.ITEMS
+_BYTES: Final = Kind.BYTES
+_CHANNEL: Final = Kind.CHANNEL
+_END: Final = FrameType.END
+_ENDING: Final = HalfState.ENDING
 _ANSWER_COMMANDED: Final = IncomingInput.ANSWER_COMMANDED
 
 
@@ -55,7 +59,7 @@ class Commands(Checks):
         After a False, :class:`~telewire.core.events.StreamUnblocked` says when to ask again.
         """
         half = stream.send
-        if half is None or half.state is not HalfState.ENDING:
+        if half is None or half.state is not _ENDING:
             return True
         half.wanted = True
         return False
@@ -63,7 +67,7 @@ class Commands(Checks):
     def room(self, stream: Stream) -> int:
         """Bytes that may be sent on ``stream`` now, each item, message or chunk counted as its cost."""
         half = stream.send
-        if half is None or half.state is not HalfState.OPEN:
+        if half is None or half.state is not HALF_OPEN:
             return 0
         return half.room
 
@@ -160,8 +164,8 @@ class Commands(Checks):
     def resolve(self, stream: Stream, payload: bytes, declare: Sequence[Declare] = ()) -> tuple[Stream, ...]:
         """Answer a call of the peer's, or settle a promise of ours, with a value."""
         if isinstance(stream, Call):
-            return self._answer(FrameType.END, stream, payload, declare, 0)
-        return self._settle_with(FrameType.END, stream, payload, declare, 0)
+            return self._answer(_END, stream, payload, declare, 0)
+        return self._settle_with(_END, stream, payload, declare, 0)
 
     def reject(self, stream: Stream, code: int, payload: bytes = b"") -> tuple[Stream, ...]:
         """End a call, a promise or any half of ours with an error, behind what was sent before.
@@ -181,7 +185,7 @@ class Commands(Checks):
 
         Byte streams and channels end without a value.
         """
-        return self._settle_with(FrameType.END, stream, payload, declare, 0)
+        return self._settle_with(_END, stream, payload, declare, 0)
 
     def finish(self, call: Call) -> None:
         """Say that the body of a call of the peer's has ended; until then the call keeps its place.
@@ -211,11 +215,11 @@ class Commands(Checks):
         self, stream: Stream, payload: bytes, declare: Sequence[Declare] = ()
     ) -> tuple[Stream, ...]:
         """Queue a message on a channel; as :meth:`send_item`."""
-        return self._send(stream, Kind.CHANNEL, payload, declare)
+        return self._send(stream, _CHANNEL, payload, declare)
 
     def send_chunk(self, stream: Stream, data: bytes) -> None:
         """Queue bytes on a byte stream; an empty chunk vanishes. As :meth:`send_item`."""
-        half = self._open_half(stream, Kind.BYTES)
+        half = self._open_half(stream, _BYTES)
         half.queue_chunk(data)
         self._wake(half)
 
@@ -233,7 +237,7 @@ class Commands(Checks):
         if stream.retired:
             return
         window = half.window
-        if half.state is HalfState.OPEN:
+        if half.state is HALF_OPEN:
             window.grow(self.limits.stream_window_read, self._budget)
             if window.grant() is not None:
                 self._scheduler.add_grant(half)
@@ -263,7 +267,7 @@ class Commands(Checks):
         half = stream.receive
         if half is None:
             raise LocalProtocolError(f"{stream!r} has no half to stop; its sender resets it.")
-        ended = half.state is HalfState.ENDING
+        ended = half.state is _ENDING
         if half.move(HalfInput.STOP):
             if not ended:
                 self._stop_frame(stream, code, payload)
@@ -353,9 +357,9 @@ class Commands(Checks):
         if isinstance(stream, Call):
             return self._answer(type, stream, payload, declare, code)
         half = stream.send
-        if half is None or half.state is not HalfState.OPEN:
+        if half is None or half.state is not HALF_OPEN:
             raise LocalProtocolError(f"{stream!r} has already ended, or is not ours to end.")
-        if (payload or declare) and type is FrameType.END and stream.kind in (Kind.BYTES, Kind.CHANNEL):
+        if (payload or declare) and type is _END and stream.kind in (_BYTES, _CHANNEL):
             raise LocalProtocolError(f"{stream!r} ends without a value.")
         self._check_payload(payload, declare)
         declared: tuple[Stream, ...] = ()

@@ -45,6 +45,7 @@ __all__ = ["Connection", "Declare"]
 _OPEN: Final = ConnectionState.OPEN
 _ATTACHED: Final = LinkState.ATTACHED
 _EMITTED: Final = OutgoingInput.EMITTED
+_QUEUED: Final = OutgoingState.QUEUED
 
 IDENTITY_BYTES: Final = 64
 
@@ -442,7 +443,7 @@ class Connection(Resuming):
     def _emitted(self, half: SendHalf, done: Outgoing | None) -> None:
         """Follow up on a data frame of a half that has just left."""
         stream = half.stream
-        if isinstance(stream, Call) and stream.outgoing is OutgoingState.QUEUED and stream.opened_here:
+        if isinstance(stream, Call) and stream.outgoing is _QUEUED and stream.opened_here:
             self._call_emitted(stream)
         if done is not None:
             self._finish_outbox(half, done)

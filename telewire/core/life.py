@@ -42,6 +42,8 @@ CREDITED: Final = (Kind.ITEMS, Kind.BYTES, Kind.CHANNEL)
 # A member costs as much as a call where it is looked up through its class (CPython 3.11).
 NO_CODE: Final = ErrorCode.NONE
 _DRAINED_OUTGOING: Final = OutgoingInput.DRAINED
+_ITEM: Final = FrameType.ITEM
+_CALL: Final = FrameType.CALL
 _DRAINED_INCOMING: Final = IncomingInput.DRAINED
 _RESULT_EMITTED: Final = IncomingInput.RESULT_EMITTED
 _ERROR_EMITTED: Final = IncomingInput.ERROR_EMITTED
@@ -426,7 +428,7 @@ class Life(ABC):
         stream = half.stream
         if done.declared:
             self._register(done.declared)
-        if done.type is FrameType.ITEM or done.type is FrameType.CALL:
+        if done.type is _ITEM or done.type is _CALL:
             return
         wanted = half.wanted
         half.move(HalfInput.FLUSHED)

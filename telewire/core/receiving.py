@@ -105,14 +105,14 @@ class Receiving(Session):
             )
         return stream
 
-    def _receiver(self, stream: Stream, *kinds: Kind) -> ReceiveHalf | None:
+    def _receiver(self, stream: Stream, kinds: tuple[Kind, ...]) -> ReceiveHalf | None:
         """The half that a data frame arrives on; None where it was given up, so the frame is stale."""
         half = stream.receive
         if half is None or stream.kind not in kinds:
             raise RemoteProtocolError(
                 f"Stream {stream.name} carries no such frame this way.", ErrorCode.INVALID_STATE
             )
-        if half.state is HalfState.OPEN:
+        if half.state is _HALF_OPEN:
             return half
         if half.state is HalfState.STOPPED:
             return None
@@ -128,7 +128,7 @@ class Receiving(Session):
 
     def _receive_items(self, frame: wire.Items) -> None:
         stream = self._find(frame.stream)
-        half = None if stream is None else self._receiver(stream, Kind.ITEMS, Kind.CHANNEL)
+        half = None if stream is None else self._receiver(stream, _IN_ITEMS)
         if half is None:
             return
         stream = half.stream
@@ -144,7 +144,7 @@ class Receiving(Session):
 
     def _receive_chunk(self, frame: wire.Chunk) -> None:
         stream = self._find(frame.stream)
-        half = None if stream is None else self._receiver(stream, Kind.BYTES)
+        half = None if stream is None else self._receiver(stream, _IN_CHUNKS)
         if half is None:
             return
         if not self._understood(frame.extensions):
@@ -162,7 +162,7 @@ class Receiving(Session):
         if isinstance(stream, Call):
             self._receive_answer_frame(stream, frame)
             return
-        half = None if stream is None else self._receiver(stream, *_CARRYING[type(frame)])
+        half = None if stream is None else self._receiver(stream, _CARRYING[type(frame)])
         if half is None:
             self._accept_streams(frame.declarations, None)
             return
@@ -191,7 +191,7 @@ class Receiving(Session):
         if isinstance(stream, Call) and stream.settled and stream.opened_here:
             self._receive_unwanted(stream, frame)
             return
-        half = None if stream is None else self._receiver(stream, *_ANY)
+        half = None if stream is None else self._receiver(stream, _ANY)
         if half is None:
             self._accept_streams(frame.declarations, None)
             return
@@ -235,7 +235,7 @@ class Receiving(Session):
 
     def _flush(self, half: ReceiveHalf) -> None:
         """Finish a half whose end has arrived once all before it is consumed."""
-        if half.state is HalfState.ENDING and not half.window.units:
+        if half.state is _HALF_ENDING and not half.window.units:
             half.move(HalfInput.FLUSHED)
             self._retire_if_done(half.stream)
 
@@ -384,6 +384,11 @@ class Receiving(Session):
         self._end_streams([stream], code, b"")
 
 
+# A member costs as much as a call where it is looked up through its class (CPython 3.11).
+_HALF_OPEN = HalfState.OPEN
+_HALF_ENDING = HalfState.ENDING
+_IN_ITEMS = (Kind.ITEMS, Kind.CHANNEL)
+_IN_CHUNKS = (Kind.BYTES,)
 _ANY = tuple(Kind)
 _CARRYING = {
     wire.Item: (Kind.ITEMS, Kind.CHANNEL),

@@ -17,6 +17,7 @@ from telewire.runtime.shapes import Converter
 from telewire.runtime.signatures import Signature
 from telewire.runtime.sources import declarations, start_sources
 from telewire.runtime.threads import on_loop
+from telewire.wire.frames import Kind
 from telewire.wire.quick import encode_small
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Options:
 
 PLAIN = Options()
 NAMES = 1024
+_KIND_NAMES = {kind: kind.name.lower() for kind in Kind}
 
 
 # Any: arguments of every type travel; what comes back only an annotation can say.
@@ -93,7 +95,7 @@ def start_call(
             signature,
             result=result,
         )
-    name = target if isinstance(target, str) else target.kind.name.lower()
+    name = target if isinstance(target, str) else _KIND_NAMES[target.kind]
     payload = encode_small([args, kwargs])
     sources: Sequence[Source] = NO_SOURCES
     if payload is None:

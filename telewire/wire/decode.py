@@ -108,8 +108,11 @@ def _call(item: list[Any], limits: Limits) -> f.Call:
             and not flags
             and len(payload) == size <= limits.fragment_bytes
             and 0 <= stream < BEYOND
-            and type(target) is str
-            and len(target) * 4 <= limits.name_bytes
+            and (
+                len(target) * 4 <= limits.name_bytes
+                if type(target) is str
+                else type(target) is int and -BEYOND <= target < BEYOND
+            )
         ):
             return f.Call(stream, target, 0, size, payload)
     need(item, 6)
