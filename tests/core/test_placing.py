@@ -250,6 +250,7 @@ def test_a_session_moves_from_a_transport_that_is_alive() -> None:
     peer.core.move(2.0)
     assert peer.core.link is LinkState.RESUMING
     assert peer.core.detached
+    assert peer.core.moving
     peer.core.states_positions = False
     peer.core.call("f", b"b")
     [resume, again] = peer.hear()
@@ -258,6 +259,7 @@ def test_a_session_moves_from_a_transport_that_is_alive() -> None:
     assert isinstance(again, f.Hello)
     assert peer.core.events_received() == []
     assert names(peer.say(hello(session=b"other", token=TOKEN), f.Resumed(1, 0))) == ["SessionResumed"]
+    assert not peer.core.moving
     assert [frame.payload for frame in peer.hear() if isinstance(frame, f.Call)] == [b"a", b"b"]
     assert not kept.over
 
@@ -270,6 +272,7 @@ def test_a_move_that_fails_is_a_lost_transport() -> None:
     peer.hear()
     peer.now = 3.0
     assert "SessionDetached" in names(peer.lose())
+    assert not peer.core.moving
     assert peer.core.next_timeout() == 3.0 + peer.core.limits.resume_seconds
     peer.core.attach(4.0)
     [resume, *_] = peer.hear()
