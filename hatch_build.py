@@ -1,4 +1,4 @@
-"""Build hook: the examples go into the wheel, and with TELEWIRE_COMPILE=1 compiled modules as well.
+"""Build hook: examples and the law go into the wheel, and with TELEWIRE_COMPILE=1 compiled modules as well.
 
 Without the variable the wheel is pure Python, so that neither an installation nor a checkout needs a
 C compiler. The sources stay in the wheel beside what was compiled from them.
@@ -21,6 +21,10 @@ SOURCES = ("telewire/limits.py", "telewire/wire/*.py", "telewire/core/*.py")
 
 # Where ``telewire demo`` looks for the examples when it is installed.
 PROGRAMS = "telewire/demo/programs"
+
+# What telewire-spec quotes, and holds every byte against.
+LAW = "telewire_spec/chapters"
+CHAPTERS = "[0R]*.md"
 
 # Runs in a process of its own, because setuptools and mypyc keep global state.
 BUILD = """
@@ -45,7 +49,7 @@ setup(
 
 
 class WheelHook(BuildHookInterface[Any]):
-    """Adds the examples to the wheel, and extension modules where they are wanted."""
+    """Adds examples and chapters to the wheel, and extension modules where they are wanted."""
 
     work: tempfile.TemporaryDirectory[str] | None = None
 
@@ -68,6 +72,8 @@ class WheelHook(BuildHookInterface[Any]):
         if version == "editable":
             return
         root = Path(self.root)
+        for chapter in (*sorted((root / "spec").glob(CHAPTERS)), root / "spec" / "telewire.cddl"):
+            build_data["force_include"][str(chapter)] = f"{LAW}/{chapter.name}"
         for example in sorted((root / "examples").glob("*.py")):
             build_data["force_include"][str(example)] = f"{PROGRAMS}/{example.name}"
         if self.wanted:

@@ -35,6 +35,8 @@ assert len(DEFAULTS) == LIMITS.count(",")
 LEAST: Final = {"fragment_bytes": 1024, "message_bytes": 1024, "stream_window": 1024, "batch_frames": 1}
 GREASE: Final = range(65280, 65536)
 FIRST_POSITIONED: Final = 16
+SECRET: Final = "the-secret"
+"""What scenarios put into names and values that no text of the implementation may repeat."""
 
 
 class Watch:
@@ -190,6 +192,8 @@ class Watch:
             return
         if len(frame["text"].encode()) > self.limits["reason_bytes"]:
             raise Broken("TW-FRM-051", f"The text of a {name} has more than reason_bytes.")
+        if SECRET in frame["text"]:
+            raise Broken("TW-ERR-045", f"The text of a {name} tells what the runner had sent.")
         code = frame["code"]
         if not (code >= 32 or code in ((0, 11) if name == "GOAWAY" else (0, 11, 14, 16))):
             raise Broken("TW-ERR-001", f"A {name} has the code {code}.")

@@ -1,4 +1,4 @@
-"""As much of JSON Schema as the schema of the vectors uses; any other keyword is refused."""
+"""As much of JSON Schema as the schemas of vectors and scenarios use; any other keyword is refused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import re
 from typing import Any
 
 # Any, throughout: JSON.
-TYPES: dict[str, Any] = {"object": dict, "array": list, "string": str, "integer": int, "null": type(None)}
+TYPES: dict[str, Any] = {
+    **{"object": dict, "array": list, "string": str, "integer": int, "null": type(None)},
+    "number": (int, float),
+}
 EXPLAIN = {"title", "description", "$schema", "$defs"}
 
 
@@ -24,6 +27,8 @@ class Schema:
         return self.check(value, self.whole, "$")
 
     def check(self, value: Any, schema: dict[str, Any], place: str) -> list[str]:
+        if "type" in schema and (wrong := self.check_type(value, schema["type"], place, schema)):
+            return wrong
         found: list[str] = []
         for keyword, rule in schema.items():
             if keyword in EXPLAIN or keyword == "properties":
