@@ -134,6 +134,11 @@ class Client:
         away = connection is not None and connection.detached and not connection.moving
         return "reconnecting" if away else "connected"
 
+    @property
+    def transport(self) -> TransportName | None:
+        """How the session goes now, or went last; None before there is one, and where calls are exchanges."""
+        return None if self._driver is None else self._driver.transport.request.transport
+
     def on_state(self, callback: Callable[[str], object]) -> Callable[[], None]:
         """Call ``callback(state)`` whenever :attr:`state` changes, on the loop; returns what ends that.
 

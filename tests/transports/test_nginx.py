@@ -78,10 +78,8 @@ async def test_who_may_choose_moves_to_websocket_or_stays_with_http(tmp_path: Pa
         with nginx_before(tmp_path, [port_of(url)], UPGRADE) as port:
             client = connect(f"http://127.0.0.1:{port}/telewire")
             async with client as remote:
-                driver = client._driver
-                assert driver is not None
                 assert await mixed(remote) == EXPECTED
-                await until(lambda: driver.transport.request.transport == "websocket")
+                await until(lambda: client.transport == "websocket")
                 assert await remote.who() == ["one", "websocket"]
                 assert await mixed(remote) == EXPECTED
 
