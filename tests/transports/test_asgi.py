@@ -67,7 +67,7 @@ def running(request: pytest.FixtureRequest) -> Iterator[Running]:
 
 @pytest.mark.parametrize("transport", ["websocket", "http", "sse", "exchange"])
 async def test_streams(running: Running, transport: Any, anyio_backend: str) -> None:
-    async with connect(running.url + "/" * (transport == "exchange"), transport=transport) as remote:
+    async with connect(running.url, transport=transport) as remote:
         assert [number async for number in remote.countdown(3)] == [3, 2, 1, 0]
         sizes = [len(item) async for item in remote.many(2000)]
         assert sizes == [1000] * 2000
@@ -75,7 +75,7 @@ async def test_streams(running: Running, transport: Any, anyio_backend: str) -> 
 
 @pytest.mark.parametrize("transport", ["websocket", "http", "sse", "exchange"])
 async def test_leaving_stops_the_other_side(running: Running, transport: Any, anyio_backend: str) -> None:
-    async with connect(running.url + "/" * (transport == "exchange"), transport=transport) as remote:
+    async with connect(running.url, transport=transport) as remote:
         items = await remote.forever()
         said = await anext(items)
         assert said.startswith(f"{TOLD.get(transport, transport)} dict 127.0.0.1:")

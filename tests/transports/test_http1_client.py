@@ -225,6 +225,42 @@ async def test_a_short_call_is_an_ordinary_request() -> None:
         assert len(BatchReader(Limits()).receive_data(body)) == 1
 
 
+REDIRECT = "HTTP/1.1 {} Somewhere\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize("status", [307, 308])
+async def test_a_request_is_made_again_where_a_framework_has_mounted_the_server(status: int) -> None:
+    answer = REDIRECT.format(status, "/telewire/").encode()
+    async with standing(Foreign(answer)) as server:
+        async with connect(server.url, transport="exchange") as remote:
+            # What stands there answers alike the second time, and that is not followed.
+            with pytest.raises(NetworkError, match="redirects"):
+                await remote.f()
+        first, second = server.requests
+        assert first.split(b" ")[1] == b"/telewire"
+        assert second.split(b" ")[1] == b"/telewire/"
+        assert first.partition(b"\r\n\r\n")[2] == second.partition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("status", "target"),
+    [
+        (301, "/telewire/"),
+        (302, "/telewire/"),
+        (307, "/elsewhere/"),
+        (307, "http://evil.example/telewire/"),
+        (307, "//evil.example/telewire/"),
+        (308, "/telewire"),
+    ],
+)
+async def test_no_other_redirect_is_followed(status: int, target: str) -> None:
+    async with standing(Foreign(REDIRECT.format(status, target).encode())) as server:
+        async with connect(server.url, transport="exchange") as remote:
+            with pytest.raises(NetworkError, match="redirects"):
+                await remote.f()
+        assert len(server.requests) == 1
+
+
 async def test_a_connection_is_used_again_where_it_can_be() -> None:
     async with standing(Foreign(ok(answer_of(1)), hang_up=False)) as server:
         async with connect(server.url, transport="exchange") as remote:

@@ -17,7 +17,7 @@ from telewire_transports.http1.body import CONTENT_TYPE, HEAD_BYTES, BodyReader,
 from telewire_transports.request_headers import HeaderSource, check_headers, current_headers
 from telewire_transports.sockets import ByteHandler, ByteLink, open_link
 from telewire_transports.text import printable
-from telewire_transports.urls import parse_url
+from telewire_transports.urls import ParsedUrl, parse_url
 
 __all__ = ["ClientExchange", "Http1Client", "Opening"]
 
@@ -31,6 +31,8 @@ _PREFIX: Final = "sec-websocket-"
 _WHAT: Final = "the HTTP request itself"
 _IDLE_SECONDS: Final = 5.0
 _IDLE_LINKS: Final = 8
+_KEPT_BYTES: Final = 64 * 1024
+"""The most of a request that is kept, until its response begins, to be sent again elsewhere."""
 
 
 class Opening(Protocol):
@@ -179,6 +181,20 @@ class _Idle:
 
 
 @final
+class _Left:
+    """Handles a link that nobody listens to any more."""
+
+    def data_received(self, data: bytes) -> None:
+        """It is not read."""
+
+    def link_writable(self) -> None:
+        """Nothing waits."""
+
+    def link_lost(self, error: Exception | None) -> None:
+        """It was to go."""
+
+
+@final
 class ClientExchange:
     """An ``OutgoingExchange``: connects, sends one request and reads its response, both at once."""
 
@@ -199,6 +215,10 @@ class ClientExchange:
         self._lost = False
         # Both bodies have ended, or the response has.
         self._complete = False
+        # What was sent, while it can be sent again; and whether that was all.
+        self._kept: list[bytes] | None = []
+        self._kept_bytes = 0
+        self._sent_last = False
 
     def open(self, handler: TransportHandler) -> None:
         """Begin to connect."""
@@ -213,6 +233,7 @@ class ClientExchange:
         except NetworkError as error:
             self._error = self._error or error
         if self._error is None:
+            self._send_again()
             self.handler.transport_writable()
         elif self._link is None:
             self._report()
@@ -246,13 +267,42 @@ class ClientExchange:
         """Queue whole batches as one chunk."""
         if self._sendable:
             assert self._link is not None
+            self._keep(batches)
             self._writer.send(self._link, batches)
 
     def send_last(self, batches: Sequence[bytes]) -> None:
         """Queue whole batches, and the end of the request."""
         if self._sendable:
             assert self._link is not None
+            self._keep(batches)
+            self._sent_last = True
             self._writer.send_last(self._link, batches)
+
+    def _keep(self, batches: Sequence[bytes]) -> None:
+        """Keep what leaves until the response begins: a framework may have us ask elsewhere (TW-SES-094)."""
+        if self._kept is not None:
+            self._kept += batches
+            self._kept_bytes += sum(map(len, batches))
+            if self._kept_bytes > _KEPT_BYTES:
+                self._kept = None
+
+    def _send_again(self) -> None:
+        """Say at the other place what was said at the first."""
+        if self._kept and self._link is not None:
+            if self._sent_last:
+                self._writer.send_last(self._link, self._kept)
+            else:
+                self._writer.send(self._link, self._kept)
+            self._kept = None
+
+    def _follow(self, mount: ParsedUrl) -> None:
+        """Ask below the path instead: nothing has been done about the request."""
+        assert self._link is not None
+        self._client.where = mount
+        link, self._link, self._answer = self._link, None, None
+        link.handler = _Left()
+        link.abort()
+        self._task = current_backend().spawn(self._connect)
 
     @property
     def _sendable(self) -> bool:
@@ -325,6 +375,10 @@ class ClientExchange:
                     heard = self._take(bytes(event.data)) or heard
                 elif isinstance(event, h11.Response):
                     self._answer = Answer(self._client.where, event)
+                    if self._kept and self._answer.mount is not None:
+                        self._follow(self._answer.mount)
+                        return
+                    self._kept = None
                 elif isinstance(event, h11.EndOfMessage):
                     self._end()
                     return
