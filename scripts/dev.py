@@ -28,7 +28,7 @@ VENV: Final = ROOT / ".venv"
 WHEEL_VENV: Final = ROOT / ".venv-wheel"
 
 # Each level holds everything of those before it, so an environment only ever grows.
-LEVELS: Final = ("", "test", "dev")
+LEVELS: Final = ("", "demo", "test", "dev")
 
 # The tests of the machine compute, most others wait for sockets and processes.
 PROCESSES: Final = {"machine": 2, "others": 4}
@@ -370,8 +370,8 @@ def second(arguments: Sequence[str]) -> int:
 
 
 def demo(arguments: Sequence[str]) -> int:
-    """Run the examples live, as a user would who has installed telewire and nothing else."""
-    python = ensure_installed("")
+    """Run the examples live, with telewire and the ffmpeg that one of them uses installed."""
+    python = ensure_installed("demo")
     say("running telewire demo")
     return call([python, "-m", "telewire", "demo", *arguments])
 
