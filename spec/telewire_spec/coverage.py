@@ -19,6 +19,8 @@ from telewire_spec.vectors import load
 __all__ = ["as_csv", "uncovered"]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+PACKAGE: Final = Path(__file__).resolve().parent
+PROOFS: Final = ROOT / "tests" / "spec" / "proofs.csv"
 MATRIX: Final = ROOT / "spec" / "coverage.csv"
 RULE: Final = re.compile(r"\bTW-[A-Z]{3}-\d{3}\b")
 # Range of rules, as tests write it: TW-CAL-020 to 025.
@@ -35,8 +37,11 @@ def by_vectors() -> dict[str, set[str]]:
 
 
 def by_scenarios() -> dict[str, set[str]]:
-    """Rule → suites whose cases prove it."""
+    """Rule → suites whose cases prove it; ``watch`` is what holds every frame in all of them."""
     found: dict[str, set[str]] = defaultdict(set)
+    for name in ("watch.py", "watch_streams.py"):
+        for rule in RULE.findall((PACKAGE / name).read_text(encoding="utf-8")):
+            found[rule].add("watch")
     for case in load_suites():
         for rule in case.rules:
             found[rule].add(case.suite)
@@ -44,8 +49,11 @@ def by_scenarios() -> dict[str, set[str]]:
 
 
 def by_tests() -> dict[str, set[str]]:
-    """Rule → files of tests that name it, from the folder of the tests on."""
+    """Rule → files of tests that name it, or that ``proofs.csv`` names for it."""
     found: dict[str, set[str]] = defaultdict(set)
+    with PROOFS.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            found[row["rule"]].add(row["test"].partition("::")[0].removeprefix("tests/"))
     for path in sorted((ROOT / "tests").rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         rules = set(RULE.findall(text))
