@@ -91,7 +91,9 @@ class Ending(Commands):
         # While resuming, the close is all that is said on the new transport.
         self._move_link(LinkInput.RESUMED)
         self._move(ConnectionInput.VIOLATED)
-        self._error = error
+        # Without the frames that it and its cause came through: they refer to us, and hold the batch.
+        error.__cause__ = error.__context__ = None
+        self._error = error.with_traceback(None)
         text = str(error).encode("ascii", "backslashreplace").decode()
         self._close = wire.Close(error.code, text[: min(TEXT_CHARACTERS, self.peer_limits.reason_bytes)])
         self._closing_until = self._now + self.limits.cleanup_seconds

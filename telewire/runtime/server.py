@@ -245,8 +245,10 @@ class _Conversation:
     def lost(self) -> None:
         """The transport has ended."""
         self.leave()
-        if self.driver is not None:
-            self._server.forget(self.driver)
+        # They refer to each other; what no cycle holds needs no collector, which stops everybody.
+        driver, self.driver = self.driver, None
+        if driver is not None:
+            self._server.forget(driver)
 
     def leave(self) -> None:
         """Free its place: it is over, or its transport belongs to another and it has never been."""

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias, final
 
 __all__ = [
+    "NOBODY",
     "AcceptExchange",
     "AcceptPosts",
     "AcceptTransport",
@@ -119,6 +120,29 @@ class TransportHandler(Protocol):
 
     def transport_lost(self, error: Exception | None) -> None:
         """Learn that the transport is gone: None where it ended in order, else why."""
+
+
+@final
+class Nobody:
+    """What a transport tells that is gone: it and its handler would refer to each other for ever."""
+
+    def batch_received(self, batch: bytes) -> None:
+        """Nothing comes."""
+
+    def bytes_received(self) -> None:
+        """Nothing comes."""
+
+    def transport_writable(self) -> None:
+        """Nothing leaves."""
+
+    def input_ended(self) -> None:
+        """It has."""
+
+    def transport_lost(self, error: Exception | None) -> None:
+        """That was told."""
+
+
+NOBODY: Final = Nobody()
 
 
 class PostHandler(TransportHandler, Protocol):

@@ -136,7 +136,11 @@ def load_strict(
     except cbor2.CBORDecodeError as error:
         refusal = _translate(error, what, max_depth, malformed)
         if refusal.code is not ErrorCode.NESTING_TOO_DEEP:
-            raise refusal from error
+            try:
+                raise refusal from error
+            finally:
+                # Its traceback holds this frame: who drops it must not need a collector.
+                del refusal
         again()
         value = _load_deep(file, what, max_depth, decoders, malformed)
     if file.tell() != len(data):

@@ -11,7 +11,7 @@ import h11
 from telewire.errors import NetworkError, RemoteProtocolError
 from telewire.limits import Limits
 from telewire.runtime.backend import Timer, current_backend
-from telewire.runtime.transport import AcceptExchange, Request, TransportHandler
+from telewire.runtime.transport import NOBODY, AcceptExchange, Request, TransportHandler
 from telewire_transports.http1.body import CONTENT_TYPE, HEAD_BYTES, BodyReader, BodyWriter, Headers
 from telewire_transports.sockets import ByteLink
 from telewire_transports.text import printable
@@ -205,7 +205,7 @@ class ServerExchange:
             self._link.resume_reading()
             self._link.handler = self._door.read_request(self._link, self._http)
             backend = current_backend()
-            backend.call_soon(lambda: self.handler.transport_lost(None))
+            backend.call_soon(lambda: self._tell_lost(None))
         else:
             self._link.close(within=self._grace)
 
@@ -269,7 +269,8 @@ class ServerExchange:
         if self._writer.ended:
             self._close_unread()
             return
-        self._error = error
+        # Without the frames it came through, which refer to us.
+        self._error = error.with_traceback(None)
         if not self._writer.begun:
             self._link.write(bytes(Refusal(400, str(error))))
         self._link.close(within=self._grace, drain=True)
@@ -288,4 +289,8 @@ class ServerExchange:
         if self._timer is not None:
             self._timer.cancel()
         self._door.forget(self._link)
-        self.handler.transport_lost(self._error)
+        self._tell_lost(self._error)
+
+    def _tell_lost(self, error: Exception | None) -> None:
+        handler, self.handler = self.handler, NOBODY
+        handler.transport_lost(error)

@@ -7,9 +7,9 @@ call of the handler to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, final
 
-__all__ = ["ByteHandler", "ByteLink", "LinkFactory", "Listener"]
+__all__ = ["NOBODY", "ByteHandler", "ByteLink", "LinkFactory", "Listener"]
 
 
 class ByteHandler(Protocol):
@@ -23,6 +23,23 @@ class ByteHandler(Protocol):
 
     def link_lost(self, error: Exception | None) -> None:
         """Learn, exactly once and last, that the link is gone: None after an end of file or a close."""
+
+
+@final
+class Nobody:
+    """Who handles a link that is gone; else the two would refer to each other until a collector comes."""
+
+    def data_received(self, data: bytes) -> None:
+        """Nothing comes."""
+
+    def link_writable(self) -> None:
+        """Nothing leaves."""
+
+    def link_lost(self, error: Exception | None) -> None:
+        """That was told."""
+
+
+NOBODY: Final = Nobody()
 
 
 class ByteLink(Protocol):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, cast, final
 from weakref import WeakKeyDictionary
 
-from telewire_transports.sockets.contract import ByteHandler, LinkFactory
+from telewire_transports.sockets.contract import NOBODY, ByteHandler, LinkFactory
 from telewire_transports.sockets.tuning import (
     FLUSH_SECONDS,
     HIGH_WATER,
@@ -91,7 +91,8 @@ class AsyncioLink(asyncio.BufferedProtocol):
         if self._closing:
             exc = None
         self._closing = True
-        self.handler.link_lost(exc)
+        handler, self.handler = self.handler, NOBODY
+        handler.link_lost(exc)
 
     def pause_writing(self) -> None:
         """Note that the high-water mark is passed; asyncio calls this inside of write."""

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias, final
 import trio
 
 from telewire.runtime.backend import Backend, Task, Timer, current_backend
-from telewire_transports.sockets.contract import ByteHandler, LinkFactory
+from telewire_transports.sockets.contract import NOBODY, ByteHandler, LinkFactory
 from telewire_transports.sockets.tuning import (
     FLUSH_SECONDS,
     HIGH_WATER,
@@ -77,7 +77,8 @@ class TrioLink:
                 self._deadline.cancel()
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(self._stream)
-        self.handler.link_lost(self._error)
+        handler, self.handler = self.handler, NOBODY
+        handler.link_lost(self._error)
 
     async def _read(self) -> None:
         try:

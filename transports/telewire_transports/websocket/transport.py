@@ -8,7 +8,7 @@ from typing import Final, final
 from telewire.errors import NetworkError
 from telewire.limits import Limits
 from telewire.runtime.backend import Timer, current_backend
-from telewire.runtime.transport import AcceptTransport, Request, TransportHandler
+from telewire.runtime.transport import NOBODY, AcceptTransport, Request, TransportHandler
 from telewire_transports.sockets import ByteLink
 from telewire_transports.websocket.frames import FramesState, WebSocketFrames
 
@@ -112,4 +112,5 @@ class WebSocketTransport:
             )
             reason.__cause__ = error
         self._aborted = True
-        self.handler.transport_lost(reason)
+        handler, self.handler = self.handler, NOBODY
+        handler.transport_lost(reason)
