@@ -29,6 +29,7 @@ class Pair:
         server_limits: what the server accepts.
         open: exchange the hellos at once.
         resume: agree on a session, which survives :meth:`cut` by :meth:`attach`.
+        stated: let batches state their positions, as over HTTP.
     """
 
     def __init__(
@@ -38,10 +39,12 @@ class Pair:
         server_limits: Limits | None = None,
         open: bool = True,
         resume: bool = False,
+        stated: bool = False,
     ) -> None:
         self.now = 0.0
         self.client = Connection("client", limits=client_limits, resume=resume)
         self.server = Connection("server", limits=server_limits, session_id=b"session", token=b"t" * 16)
+        self.client.states_positions = self.server.states_positions = stated
         self.client_events: list[Event] = []
         self.server_events: list[Event] = []
         self.to_client: list[bytes] = []
@@ -105,6 +108,7 @@ class Pair:
             self._acceptor.add(self.server)
         self.client.attach(self.now)
         fresh = Connection("server", session_id=b"fresh", token=b"f" * 16, now=self.now)
+        fresh.states_positions = self.client.states_positions
         for batch in self.client.data_to_send():
             assert self._acceptor.receive_data(fresh, batch, self.now) is self.server
         self._collect()

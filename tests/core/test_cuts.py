@@ -30,9 +30,11 @@ from tests.core.world import ACTIONS, SMALL, World
 class Script:
     """A dialogue of all kinds of streams; what each side was told, stream by stream."""
 
-    def __init__(self, lose_after: int | None) -> None:
-        self.pair = Pair(client_limits=SMALL, server_limits=SMALL, resume=True)
+    def __init__(self, lose_after: int | None, stated: bool = False) -> None:
+        self.pair = Pair(client_limits=SMALL, server_limits=SMALL, resume=True, stated=stated)
         self.lose_after = lose_after
+        self.repeats = random.Random(lose_after) if stated else None
+        self.old: list[bytes] = []
         self.delivered = self.turn = 0
         self.told: dict[str, list[bytes]] = {}
         self.sending: list[tuple[Connection, Stream, int]] = []
@@ -64,10 +66,18 @@ class Script:
                 return
             if queue:
                 self.delivered += 1
-                receiver.receive_data(queue.pop(0), pair.now)
+                self.bring(receiver, queue.pop(0))
         pair.now += 0.01
         pair.client.handle_timeout(pair.now)
         pair.server.handle_timeout(pair.now)
+
+    def bring(self, receiver: Connection, batch: bytes) -> None:
+        """Deliver a batch; of those up, where positions are stated, some again, and others too early."""
+        if self.repeats is not None and receiver is self.pair.server:
+            self.old.append(batch)
+            for again in self.repeats.choices([*self.old[-8:], *self.pair.to_server[-3:]], k=2):
+                receiver.receive_data(again, self.pair.now)
+        receiver.receive_data(batch, self.pair.now)
 
     def react(self, kinds: Sequence[tuple[K, int | None]]) -> None:
         pair = self.pair
@@ -126,13 +136,15 @@ def flat(told: dict[str, list[bytes]]) -> dict[str, bytes]:
     return {name: b"".join(notes) for name, notes in told.items() if notes}
 
 
-def test_i1_cut_anywhere_the_application_is_told_the_same() -> None:
-    whole = Script(None)
+@pytest.mark.parametrize("stated", [False, True])
+def test_i1_cut_anywhere_the_application_is_told_the_same(stated: bool) -> None:
+    whole = Script(None, stated)
     expected = flat(whole.run())
     assert whole.delivered > 100
     assert len(expected) > 10
-    for lose_after in range(whole.delivered):
-        script = Script(lose_after)
+    # What is repeated is acknowledged again, so that a run may be some batches shorter than the whole one.
+    for lose_after in range(whole.delivered - (10 if stated else 0)):
+        script = Script(lose_after, stated)
         assert flat(script.run()) == expected, lose_after
         assert script.delivered > lose_after
 
