@@ -26,6 +26,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 BUILD: Final = ROOT / "build"
 VENV: Final = ROOT / ".venv"
 WHEEL_VENV: Final = ROOT / ".venv-wheel"
+DIST: Final = BUILD / "dist"
 
 # Each level holds everything of those before it, so an environment only ever grows.
 LEVELS: Final = ("", "demo", "test", "dev")
@@ -262,7 +263,8 @@ def check(arguments: Sequence[str]) -> int:
             lambda: quietly("mypy", [python, "-m", "mypy", "--strict", *own]),
         ),
         ("import contracts", lambda: quietly("lint-imports", contracts)),
-        ("the wheel, and the types its users see", lambda: check_wheel(python)),
+        ("sdist and wheel, in an empty environment", lambda: check_distributions(python)),
+        ("the types that users of the wheel see", lambda: check_wheel(built_wheel())),
     ]
     failures = []
     for name, step in steps:
@@ -278,21 +280,49 @@ def check(arguments: Sequence[str]) -> int:
     return 0
 
 
-def check_wheel(python: Path) -> None:
-    """Build the wheel, install it where the checkout is not, and check ``tests/typing`` against it.
+def check_distributions(python: Path) -> None:
+    """Build what is published, install the wheel where nothing else is, and run the demo there.
 
     Raises:
-        Failed: the wheel does not build, install or import, or a type is not what users were told.
+        Failed: something does not build, install, import or run.
+    """
+    shutil.rmtree(DIST, ignore_errors=True)
+    # The wheel is made from the sdist, so what that lacks is missed.
+    quietly("python -m build", [python, "-m", "build", "--outdir", DIST, "."])
+    wheel = built_wheel()
+    say(f"  {wheel.name} built, from an sdist")
+    with tempfile.TemporaryDirectory(prefix="telewire-empty-") as name:
+        empty, elsewhere = Path(name) / "venv", Path(name)
+        quietly("python -m venv", [sys.executable, "-m", "venv", empty])
+        user = program(empty, "python")
+        quietly("pip install", [user, "-m", "pip", "install", "--quiet", wheel])
+        quietly("importing from the wheel", [user, "-I", "-c", IMPORT_FROM_WHEEL, empty], elsewhere)
+        say("  telewire demo, from the wheel")
+        demo_of_wheel: list[str | Path] = [program(empty, "telewire"), "demo", "--interval", "0.05"]
+        quietly("telewire demo", demo_of_wheel, elsewhere)
+
+
+def built_wheel() -> Path:
+    """The wheel that :func:`check_distributions` has built.
+
+    Raises:
+        Failed: there is none.
+    """
+    wheels = list(DIST.glob("*.whl"))
+    if len(wheels) != 1:
+        raise Failed(f"{len(wheels)} wheels were built where one should have been")
+    return wheels[0]
+
+
+def check_wheel(wheel: Path) -> None:
+    """Install the wheel where the checkout is not, and check ``tests/typing`` against it.
+
+    Raises:
+        Failed: the wheel does not install, or a type is not what users were told.
     """
     programs = sorted((ROOT / "tests" / "typing").glob("*.py"))
     if not programs:
         raise Failed("tests/typing holds no program, so nothing would be checked; add one")
-    wheels = BUILD / "wheel"
-    shutil.rmtree(wheels, ignore_errors=True)
-    quietly("building the wheel", [python, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", wheels, "."])
-    (wheel,) = wheels.glob("*.whl")
-    say(f"  {wheel.name} built")
-
     user = ensure_venv(WHEEL_VENV)
     stamp = WHEEL_VENV / "telewire-installed.json"
     if installed_level(stamp) < 0:
@@ -317,10 +347,6 @@ def check_wheel(python: Path) -> None:
             "reportUnnecessaryTypeIgnoreComment": "error",
         }
         (project / "pyrightconfig.json").write_text(json.dumps(strict), encoding="utf-8")
-        quietly("importing from the wheel", [user, "-I", "-c", IMPORT_FROM_WHEEL, WHEEL_VENV], project)
-        say("  telewire demo, from the wheel")
-        demo_of_wheel: list[str | Path] = [program(WHEEL_VENV, "telewire"), "demo", "--interval", "0.05"]
-        quietly("telewire demo", demo_of_wheel, project)
         say(f"  mypy --strict on {len(programs)} program(s) of tests/typing")
         quietly("mypy", [user, "-m", "mypy", target], project, hide=project)
         say("  pyright, strict, on the same")
@@ -328,7 +354,7 @@ def check_wheel(python: Path) -> None:
 
 
 IMPORT_FROM_WHEEL: Final = """
-import importlib.util, pathlib, sys
+import importlib.metadata, pathlib, sys
 import telewire, telewire_spec, telewire_transports
 home = pathlib.Path(sys.argv[1]).resolve()
 for module in (telewire, telewire_spec, telewire_transports):
@@ -339,9 +365,10 @@ for module in (telewire, telewire_spec, telewire_transports):
         sys.exit(f"{module.__name__} has no py.typed in the wheel, so its types would not be seen.")
 for name in telewire.__all__:
     getattr(telewire, name)
-for name in ("transports", "spec", "tests", "examples"):
-    if importlib.util.find_spec(name):
-        sys.exit(f"The wheel should hold no package named {name}.")
+found = {path.parts[0] for path in importlib.metadata.files("telewire") if path.parts[0] != ".."}
+found = {name for name in found if not name.endswith(".dist-info")}
+if found != {"telewire", "telewire_spec", "telewire_transports"}:
+    sys.exit(f"The wheel holds {sorted(found)} at its top level.")
 """
 
 
