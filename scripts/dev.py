@@ -1,4 +1,4 @@
-"""The project's commands: ``python scripts/dev.py demo|test|check|bench|mutants|fuzz|flood|second|clean``.
+"""The project's commands: ``python scripts/dev.py COMMAND``; ``--help`` lists them.
 
 Needs Python 3.11 or newer and nothing else: each command makes ``.venv`` beside the checkout,
 installs into it what the command needs, when ``pyproject.toml`` has changed, and runs. What it does
@@ -438,6 +438,10 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Sequence[str]], int]]]] = {
         lambda arguments: run_script("test", "tests/security/flood.py", arguments),
     ),
     "second": ("hold the codec against the second decoder of the specification: second [--count N]", second),
+    "conformance": (
+        "all scenarios of the specification against our machine and servers: conformance [--only PATTERN]",
+        lambda arguments: run_script("test", "scripts/conformance.py", arguments),
+    ),
     "clean": ("remove the environments and all that was built", clean),
 }
 
@@ -447,7 +451,7 @@ def main(argv: Sequence[str]) -> int:
     if sys.version_info < (3, 11):  # noqa: UP036  # older Pythons reach this line
         print(f"dev: telewire needs Python 3.11 or newer; this is {platform.python_version()}.")
         return 2
-    listing = "\n".join(f"  {name:<8} {what}" for name, (what, _) in COMMANDS.items())
+    listing = "\n".join(f"  {name:<12} {what}" for name, (what, _) in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="dev.py",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -34,7 +34,9 @@ def main() -> None:
 @main.command()
 @click.option("--command", multiple=True, help="A driver to run; it speaks the driver protocol.")
 @click.option(
-    "--url", multiple=True, help="A server: ws:// and wss://, or http:// and https:// for exchanges."
+    "--url",
+    multiple=True,
+    help="A server: ws://, wss://, or http(s):// for exchanges; NAME= before it names it.",
 )
 @click.option("--only", multiple=True, metavar="PATTERN", help="Cases by id: calls, or limits/*/at.")
 @click.option("--rule", multiple=True, metavar="ID", help="Cases that prove this rule.")
@@ -79,7 +81,7 @@ def run(
         raise click.UsageError(f"There is no set {named_set!r}; there are {names}.") from None
     subjects = drivers(command, patience)
     jobs = [job for subject in subjects for job in plan_of(cases, subject, role)]
-    jobs += [job for each in url for job in plan_of(cases, UrlSubject(each, patience=patience), "server")]
+    jobs += [job for each in url for job in plan_of(cases, server_at(each, patience), "server")]
     if not jobs:
         raise click.UsageError("No case is left; --only, --rule, --role and --set all have to fit.")
     results = list(with_progress(console, len(jobs), run_all(jobs, grease=seed is not None)))
@@ -118,6 +120,12 @@ def drivers(commands: Sequence[str], patience: float) -> list[ProcessSubject]:
             raise click.UsageError(f"{each} is no driver. {error}") from None
         found.append(subject)
     return found
+
+
+def server_at(written: str, patience: float) -> UrlSubject:
+    """A server by its address; ``NAME=`` before it is what the report calls the carrier."""
+    name, _, url = written.rpartition("=") if "=" in written.partition("://")[0] else ("", "", written)
+    return UrlSubject(url, carrier=name or None, patience=patience)
 
 
 def plan_of(cases: Sequence[Case], subject: Subject, role: str | None = None) -> list[Job]:

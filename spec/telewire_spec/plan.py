@@ -62,8 +62,13 @@ def _fits(name: str, pattern: str) -> bool:
     return name == pattern or name.startswith(pattern.rstrip("/") + "/")
 
 
+def _listed(result: Result, line: str) -> bool:
+    pattern, _, where = line.partition(" ")
+    return _fits(result.case.id, pattern) and where.strip() in ("", result.role, result.carrier)
+
+
 def known_failing(path: Path) -> list[str]:
-    """The patterns of a file, one a line; ``#`` begins a comment."""
+    """The patterns of a file, one a line, maybe with a role or a carrier behind; ``#`` begins a comment."""
     lines = (line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
     return [line for line in lines if line]
 
@@ -95,7 +100,7 @@ def summarise(results: Iterable[Result], failing: Sequence[str] = ()) -> Summary
     summary = Summary()
     for result in results:
         summary.counts[result.verdict] += 1
-        listed = any(_fits(result.case.id, each) or result.name == each for each in failing)
+        listed = any(_listed(result, each) for each in failing)
         if result.verdict == "fail":
             (summary.known if listed else summary.unexpected).append(result)
         elif listed and result.verdict in PASSING:

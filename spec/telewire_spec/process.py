@@ -48,6 +48,7 @@ class ProcessSubject:
         self.name = str(told.get("name", "?"))
         self.roles = tuple(told.get("roles", ("client", "server")))
         self.needs = tuple(told.get("needs", ()))
+        self.carrier = str(told.get("carrier", self.carrier))
         return told
 
     def start(self, **options: Any) -> Reaction:

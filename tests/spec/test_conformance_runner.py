@@ -51,6 +51,16 @@ def test_our_driver_passes_the_core_set(run_python: Run, tmp_path: Path) -> None
     assert not re.search(r"(?:src|href)=\"(?!#)", page), "the page asks for something else"
 
 
+def test_our_machine_behind_our_websockets(run_python: Run) -> None:
+    known = Path(__file__).parents[2] / "spec" / "known_failing.txt"
+    suites = [part for suite in ("limits", "resume", "pairs") for part in ("--only", suite)]
+    driver = f"{DRIVER} --carrier websocket"
+    done = run_python("-m", "telewire_spec", "run", "--command", driver, *suites, "--known-failing", known)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"conformance: \d+ pass, 4 fail \(known: 4\)$", done.stdout, re.MULTILINE)
+    assert re.search(r"resume +client, websocket", done.stdout)
+
+
 def test_a_failure_is_told_with_its_sentence_and_log(run_python: Run, tmp_path: Path) -> None:
     silent = (
         "while (m := read_message(sys.stdin.buffer)) is not None:\n"
@@ -133,9 +143,9 @@ def result(case: str, verdict: str) -> Result:
 
 def test_known_failures_and_surprises(tmp_path: Path) -> None:
     path = tmp_path / "known.txt"
-    path.write_text("# because\ncalls/a\ncalls/b*   # more\n\n", encoding="utf-8")
+    path.write_text("# because\ncalls/a memory\ncalls/b*   # more\ncalls/x client\n", encoding="utf-8")
     patterns = known_failing(path)
-    assert patterns == ["calls/a", "calls/b*"]
+    assert patterns == ["calls/a memory", "calls/b*", "calls/x client"]
     summary = summarise([result("calls/a", "fail"), result("calls/c", "pass")], patterns)
     assert summary.good
     assert [each.case.id for each in summary.known] == ["calls/a"]

@@ -17,7 +17,7 @@ def serve(subject: Subject, source: IO[bytes], target: IO[bytes]) -> None:
     while (request := read_message(source)) is not None:
         verb = request.pop("request")
         if verb == "info":
-            write_message(target, INFO)
+            write_message(target, {**INFO, "carrier": getattr(subject, "carrier", "memory")})
             continue
         try:
             write_message(target, as_reply(_answer(subject, verb, request)))

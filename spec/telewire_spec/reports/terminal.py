@@ -67,6 +67,8 @@ def show_table(console: Console, results: Sequence[Result], summary: Summary) ->
     console.print(table)
     told = ", ".join(f"{summary.counts[each]} {each}" for each in COLOURS if summary.counts[each])
     colour = "green" if summary.good else "red"
+    if summary.known:
+        told += f" (known: {len(summary.known)})"
     console.print(f"[bold {colour}]conformance: {told or 'nothing was run'}[/]", highlight=False)
     for result in summary.surprising:
         console.print(f"[red]{escape(result.name)} is listed as failing, and passes.[/]", highlight=False)
