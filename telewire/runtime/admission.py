@@ -51,6 +51,11 @@ class Admission:
         self.conversations = 0
         self.unknown = 0
         self.by_address: Counter[str] = Counter()
+        self.posting = 0
+        self.talking: Counter[str | None] = Counter()
+        """Of these, conversations."""
+        self.posters: Counter[str | None] = Counter()
+        """Sessions over HTTP by address: each may have a link for its POSTs besides the places there are."""
         self.detached: Callable[[], int] = lambda: 0
         """How many conversations nobody is attached to: they go where others need their places."""
         self.make_room: Callable[[], object] = lambda: None
@@ -61,19 +66,33 @@ class Admission:
         limits = self.limits
         if conversation and self.conversations - self.detached() >= limits.sessions:
             return f"This server holds {self.conversations} sessions and takes no more now; try again later."
-        if self.unknown >= limits.unauthenticated:
+        if self.unknown >= limits.unauthenticated + self.posting:
             return f"{self.unknown} connections have not said hello, and no more may wait; try again later."
-        if address is not None and self.by_address[address] >= limits.sessions_per_address:
+        if address is not None and self._is_full(address, conversation):
             return f"From your address {self.by_address[address]} connections are open; close some first."
         return None
+
+    def _is_full(self, address: str, conversation: bool) -> bool:
+        most = self.limits.sessions_per_address
+        if conversation and self.talking[address] >= most:
+            return True
+        return self.by_address[address] >= most + self.posters[address]
 
     def enter(self, address: str | None, *, conversation: bool) -> None:
         """Take a place, not known yet."""
         self.unknown += 1
         if conversation:
             self.conversations += 1
+            self.talking[address] += 1
         if address is not None:
             self.by_address[address] += 1
+
+    def posts(self, address: str | None, step: int) -> None:
+        """Note that a session over HTTP begins (1) or ends (-1)."""
+        self.posting += step
+        self.posters[address] += step
+        if not self.posters[address]:
+            del self.posters[address]
 
     def known(self) -> None:
         """Note that a conversation has said hello, and give it its place.
@@ -90,6 +109,9 @@ class Admission:
             self.unknown -= 1
         if conversation:
             self.conversations -= 1
+            self.talking[address] -= 1
+            if not self.talking[address]:
+                del self.talking[address]
         if address is not None:
             self.by_address[address] -= 1
             if not self.by_address[address]:

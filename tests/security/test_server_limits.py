@@ -184,9 +184,44 @@ async def test_every_place_is_free_again(monkeypatch: pytest.MonkeyPatch) -> Non
         async with connect(f"http://127.0.0.1:{port}/telewire", transport="exchange") as remote:
             for _ in range(3):
                 await remote.who()
+        async with connect(f"http://127.0.0.1:{port}/telewire", transport="sse") as remote:
+            await remote.who()
         await until(
-            lambda: not admission.unknown and not admission.conversations and not admission.by_address
+            lambda: (
+                not any(
+                    (
+                        admission.unknown,
+                        admission.conversations,
+                        admission.by_address,
+                        admission.talking,
+                        admission.posters,
+                    admission.posting,
+                    )
+                )
+            )
         )
+
+
+@pytest.mark.parametrize("transport", ["http", "sse"])
+async def test_a_session_over_http_goes_on_where_there_is_no_room_for_another(transport: str) -> None:
+    few = ServerLimits(sessions=1, sessions_per_address=1, unauthenticated=1)
+    async with serving(echo(), server_limits=few) as port:
+        url = f"http://127.0.0.1:{port}/telewire"
+        async with connect(url, transport=transport) as remote:  # type: ignore[arg-type]
+            for number in range(5):
+                assert (await remote.who()).startswith("127.0.0.1:")
+                # Nor do headers of a session make room for what is none.
+                more = ("Telewire-Session: open",) if number % 2 else ()
+                assert "close some first" in await refused(port, POST, *more)
+        await until_served(port)
+
+
+async def test_headers_of_a_session_make_no_room_for_what_is_none() -> None:
+    async with serving(echo(), server_limits=ServerLimits(sessions=1)) as port, AsyncExitStack() as stack:
+        await opened(stack, port)
+        assert "1 sessions" in await refused(port, UPGRADE, "Telewire-Session: a.b.c")
+        async with dialled(port) as raw:
+            assert (await raw.ask(POST, "Telewire-Session: a.b.c")).startswith(b"HTTP/1.1 421 ")
 
 
 async def test_large_arguments_wait_for_the_pool_and_then_go_on() -> None:

@@ -166,7 +166,8 @@ class Door:
             methods = b", ".join(self.routes)
             raise Refusal(405, f"This address answers to {methods.decode()}.", (b"Allow", methods))
         peer = self.proxies.peer_of(headers, link.peer)
-        if SESSION_HEADER not in headers or headers[SESSION_HEADER] == OPEN:
+        # What is posted to a session that is here takes no place of its own.
+        if request.method != b"POST" or headers.get(SESSION_HEADER, OPEN) == OPEN:
             self.check_room(address_of(peer), conversation=True)
         route(link, http, request, headers, rest, peer)
 

@@ -130,7 +130,7 @@ class TelewireASGI:
         if reason is not None:
             raise Refusal(403, reason)
         peer = self._proxies.peer_of(headers, _peer(scope))
-        posted = headers.get(SESSION_HEADER, OPEN) != OPEN
+        posted = scope.get("method") == "POST" and headers.get(SESSION_HEADER, OPEN) != OPEN
         reason = None if posted else self._admission.refusal(address_of(peer), conversation=True)
         if reason is not None:
             raise Refusal(503, reason, (b"retry-after", b"5"))

@@ -73,7 +73,9 @@ def exchange_route(accept: AcceptExchange, door: Door, session: Route | None = N
         peer: str | None,
     ) -> None:
         check_exchange(headers)
-        if session is not None and SESSION_HEADER in headers:
+        if SESSION_HEADER in headers:
+            if session is None:
+                raise Refusal(501, "This address has no sessions over HTTP, only exchanges.")
             session(link, http, request, headers, rest, peer)
             return
         target = request.target.decode("ascii")

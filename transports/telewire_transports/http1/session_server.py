@@ -8,6 +8,7 @@ from typing import final
 import h11
 
 from telewire.errors import NetworkError
+from telewire.runtime.admission import address_of
 from telewire.runtime.backend import Timer, current_backend
 from telewire.runtime.transport import AcceptPosts, PostHandler, Request, TransportName
 from telewire_transports.downlinks import Downlink, Downlinks, opens
@@ -87,6 +88,7 @@ class ServerDownlink:
         self._link.handler = self
         self._downlinks = downlinks
         self._header = downlinks.add(self)
+        self._door.admission.posts(address_of(self.request.peer), 1)
         events = self.request.transport == "sse"
         self._writer = BodyWriter(self._http, self._head, write_events if events else write_batches)
         self.handler = accept(self)
@@ -158,6 +160,7 @@ class ServerDownlink:
         if self._downlinks is not None:
             self._downlinks.forget(self._header)
             self._downlinks = None
+            self._door.admission.posts(address_of(self.request.peer), -1)
 
     # --- ByteHandler -----------------------------------------------------------------------------
 
