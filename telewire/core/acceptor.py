@@ -27,13 +27,15 @@ UNHEARD: Final = 1000
 class Acceptor:
     """The sessions of one server that a transport may come back to (TW-SES-034 to 036).
 
-    Keep a session in it from its HelloReceived, with :meth:`add`, until its ConnectionClosed.
+    Tell it of each new connection, with :meth:`expect`; keep a session in it from its HelloReceived,
+    with :meth:`add`, until its ConnectionClosed.
     """
 
     def __init__(self) -> None:
         self._sessions: dict[bytes, tuple[Connection, Hashable]] = {}
-        # Name of a session whose client was never heard → when to forget it, token, principal.
-        self._unheard: dict[bytes, tuple[float, bytes, Hashable]] = {}
+        # Name of a session whose client was not heard yet → when to forget it, token, principal, and the
+        # connection that waits for the client while its transport is there.
+        self._unheard: dict[bytes, tuple[float, bytes, Hashable, Connection | None]] = {}
 
     def __len__(self) -> int:
         """How many sessions there are."""
@@ -50,6 +52,7 @@ class Acceptor:
             raise LocalProtocolError(f"{connection!r} cannot be resumed: its hellos agreed on no session.")
         if name in self._sessions:
             raise LocalProtocolError("Two sessions have the same session_id; take random bytes for each.")
+        self._unheard.pop(name, None)
         self._sessions[name] = connection, principal
 
     def discard(self, connection: Connection) -> None:
@@ -58,20 +61,21 @@ class Acceptor:
         if name is not None and self._sessions.get(name, (None, None))[0] is connection:
             del self._sessions[name]
 
+    def expect(self, connection: Connection, now: float, principal: Hashable = None) -> None:
+        """Learn of a new transport's connection: its hello has left, or is about to.
+
+        The client may have had that and may come back over another transport ahead of what it said on
+        this one; then the session begins on the other, and this connection closes (TW-SES-044).
+        """
+        self._remember(connection, connection, now, principal)
+
     def transport_lost(self, connection: Connection, now: float, principal: Hashable = None) -> None:
         """Learn that a transport has ended: the client may have had the hello and have spoken since.
 
         Where nothing of that has arrived, its name is kept for a while, so that the client can come
         back even so (TW-SES-044).
         """
-        if connection.session_id is None or connection.token is None or connection.heard_of:
-            return
-        for name, (until, _, _) in list(self._unheard.items()):
-            if until > now and len(self._unheard) < UNHEARD:
-                break
-            del self._unheard[name]
-        until = now + connection.limits.hello_seconds
-        self._unheard[connection.session_id] = until, connection.token, principal
+        self._remember(connection, None, now, principal)
 
     def receive_data(
         self, connection: Connection, batch: bytes, now: float, principal: Hashable = None
@@ -84,7 +88,10 @@ class Acceptor:
         resume, rest = self._resume_of(connection, batch)
         session, owner = self._sessions.get(resume.session, (None, None)) if resume else (None, None)
         if resume is not None and self._is_unheard(resume, rest, principal, now):
-            del self._unheard[resume.session]
+            before = self._unheard.pop(resume.session)[3]
+            if before is not None:
+                before.close(ErrorCode.SESSION_LOST, "Another transport has taken its place.")
+            self._unheard.pop(connection.session_id or b"", None)
             connection.begin_again(resume)
             connection.take_frames(rest, len(batch), now)
         elif resume is None or session is None or not session.matches(resume.token):
@@ -101,9 +108,24 @@ class Acceptor:
             connection.close(ErrorCode.INVALID_STATE, "An attempt to resume came after a later one.")
         return connection
 
+    def _remember(
+        self, connection: Connection, waiting: Connection | None, now: float, principal: Hashable
+    ) -> None:
+        """Keep the name of a session whose client was not heard yet."""
+        name, token, unheard = connection.session_id, connection.token, self._unheard
+        if name is None or token is None or connection.heard_of or name in self._sessions:
+            return
+        unheard.pop(name, None)
+        while unheard:
+            oldest, (until, *_) = next(iter(unheard.items()))
+            if until > now and len(unheard) < UNHEARD:
+                break
+            del unheard[oldest]
+        unheard[name] = now + connection.limits.hello_seconds, token, principal, waiting
+
     def _is_unheard(self, resume: Resume, rest: Sequence[Frame], principal: Hashable, now: float) -> bool:
         """Whether it asks for a session that had no hello of its client's, and brings one."""
-        until, token, owner = self._unheard.get(resume.session, (now, b"", None))
+        until, token, owner, _ = self._unheard.get(resume.session, (now, b"", None, None))
         return (
             until > now
             and compare_digest(token, resume.token)

@@ -94,6 +94,7 @@ class Server:
             now=self._backend.now(),
             pool=self.admission.pool,
         )
+        self._acceptor.expect(connection, self._backend.now(), self.principal_of(transport.request))
         return self._converse(connection, transport).attach(transport, self._route)
 
     def _route(self, attachment: Attachment, batch: bytes) -> None:

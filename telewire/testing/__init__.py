@@ -1,7 +1,9 @@
-"""For tests of what is built on telewire: functions without a connection, transports against their contract.
+"""For tests of what is built on telewire: functions alone, transports against their contract, bad networks.
 
-``call_context`` lets a function be tested alone. ``check_transport`` proves an adapter right. ``values``,
-``payloads``, ``frames`` and ``batches`` are Hypothesis strategies for what travels; they need Hypothesis.
+``call_context`` lets a function be tested alone. ``check_transport`` proves an adapter right. ``Network``
+carries the bytes of pure connections in virtual time, and delays, splits, cuts and swallows them as a seed
+says. ``values``, ``payloads``, ``frames`` and ``batches`` are Hypothesis strategies for what travels; they
+need Hypothesis.
 ``telewire.testing.pair`` has two state machines in virtual time, ``telewire.testing.relay`` a network
 that holds and cuts. Each is loaded when it is first used.
 """
@@ -13,11 +15,16 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from telewire.testing.contexts import CallContext, call_context
+    from telewire.testing.network import Host, Link, Network, Peer
     from telewire.testing.strategies import batches, frames, payloads, values
     from telewire.testing.transports import Recorder, TransportPair, check_transport
 
 __all__ = [
     "CallContext",
+    "Host",
+    "Link",
+    "Network",
+    "Peer",
     "Recorder",
     "TransportPair",
     "batches",
@@ -30,6 +37,10 @@ __all__ = [
 
 _LAZY: Final = {
     "CallContext": "telewire.testing.contexts",
+    "Host": "telewire.testing.network",
+    "Link": "telewire.testing.network",
+    "Network": "telewire.testing.network",
+    "Peer": "telewire.testing.network",
     "Recorder": "telewire.testing.transports",
     "TransportPair": "telewire.testing.transports",
     "batches": "telewire.testing.strategies",

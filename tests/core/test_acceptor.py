@@ -181,6 +181,46 @@ def test_only_so_many_unheard_sessions_are_kept() -> None:
     assert list(acceptor._unheard) == [b"later"]
 
 
+def test_a_client_may_come_back_ahead_of_its_own_hello() -> None:
+    acceptor, client = Acceptor(), Connection("client")
+    first = Connection("server", session_id=b"s", token=TOKEN)
+    acceptor.expect(first, 0.0, "ann")
+    client.receive_data(first.data_to_send()[0], 0.0)
+    client.call("f", b"")
+    late = client.data_to_send()
+    # The old transport is slow, and nobody at the server has heard that it is gone.
+    client.receive_eof(0.0)
+    client.attach(1.0)
+    second = Connection("server", session_id=b"second", token=b"f" * 16, now=1.0)
+    acceptor.expect(second, 1.0, "ann")
+    sent(second)
+    for each in client.data_to_send():
+        assert acceptor.receive_data(second, each, 1.0, "ann") is second
+    acceptor.add(second, "ann")
+    assert acceptor._unheard == {}
+    for each in second.data_to_send():
+        client.receive_data(each, 1.0)
+    for each in late:
+        assert acceptor.receive_data(first, each, 1.0, "ann") is first
+    assert close_code(sent(first)) is C.SESSION_LOST
+    assert end_code(first.events_received()) is C.SESSION_LOST
+    acceptor.transport_lost(first, 2.0, "ann")
+    assert acceptor._unheard == {}
+    for each in client.data_to_send():
+        second.receive_data(each, 1.0)
+    assert names(second.events_received()) == ["HelloReceived", "CallReceived"]
+    assert names(client.events_received()) == ["HelloReceived", "SessionDetached", "SessionResumed"]
+
+
+def test_a_session_that_has_opened_is_not_expected_any_more() -> None:
+    acceptor = Acceptor()
+    core = Connection("server", session_id=b"s", token=TOKEN)
+    acceptor.expect(core, 0.0)
+    core.receive_data(batch(hello(features=(1,))), 0.0)
+    acceptor.add(core)
+    assert acceptor._unheard == {}
+
+
 def test_a_hello_that_comes_again_says_nothing_new() -> None:
     door = Door()
     _, found = door.knock(f.Resume(b"s", TOKEN, 1, 0), hello(features=(1,)))
