@@ -72,8 +72,8 @@ class Play:
 
     def __init__(self, choices: Choices, side: Literal["server", "client"]) -> None:
         self.choices = choices
-        names = {"session_id": b"s", "token": b"t" * 16} if side == "server" else {}
-        self.connection = Connection(side, limits=SMALL, resume=False, **names)  # type: ignore[arg-type]
+        session, token = (b"s", b"t" * 16) if side == "server" else (None, None)
+        self.connection = Connection(side, limits=SMALL, resume=False, session_id=session, token=token)
         self.now = 0.0
         self.next = 0
         self.calls: list[Call] = []

@@ -6,13 +6,13 @@ here each payload says which one it is, so that order and loss show.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, final
 
 import cbor2
 
 from fuzz.choices import Choices
-from telewire.core.connection import Connection
+from telewire.core.connection import Connection, Declare
 from telewire.core.events import (
     ChunkReceived,
     Event,
@@ -118,13 +118,13 @@ class _Recorder:
         self._connection.send_chunk(stream, data)
         self._remembered.append((stream, data))
 
-    def send_item(self, stream: Stream, payload: bytes, declare: list[object]) -> tuple[Stream, ...]:
-        declared = self._connection.send_item(stream, payload, declare)  # type: ignore[arg-type]
+    def send_item(self, stream: Stream, payload: bytes, declare: Sequence[Declare]) -> tuple[Stream, ...]:
+        declared = self._connection.send_item(stream, payload, declare)
         self._remembered.append((stream, payload))
         return declared
 
-    def send_message(self, stream: Stream, payload: bytes, declare: list[object]) -> tuple[Stream, ...]:
-        declared = self._connection.send_message(stream, payload, declare)  # type: ignore[arg-type]
+    def send_message(self, stream: Stream, payload: bytes, declare: Sequence[Declare]) -> tuple[Stream, ...]:
+        declared = self._connection.send_message(stream, payload, declare)
         self._remembered.append((stream, payload))
         return declared
 

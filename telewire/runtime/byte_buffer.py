@@ -110,9 +110,9 @@ class ByteBuffer(StreamEnd):
     def describe(self, details: Mapping[str, object]) -> None:
         """Take what the reference says; all that has arrived may have arrived before."""
         # Their types were checked when the reference was decoded.
-        self.name = details.get("name")  # type: ignore[assignment]
-        self.size = details.get("size")  # type: ignore[assignment]
-        self.content_type = details.get("content_type")  # type: ignore[assignment]
+        self.name = details.get("name")  # type: ignore[assignment]  # as above
+        self.size = details.get("size")  # type: ignore[assignment]  # as above
+        self.content_type = details.get("content_type")  # type: ignore[assignment]  # as above
         if self.complete:
             self._check_end()
             self.callbacks.reason = self._error

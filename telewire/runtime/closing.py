@@ -64,8 +64,7 @@ def _live_parts(value: object) -> list[object]:
 
 async def _close(part: object) -> None:
     if isinstance(part, Convertible):
-        # Each kind of handle has it; what an annotation stands for has the same shape.
-        await part.aclose()  # type: ignore[attr-defined]
+        await part.aclose()  # type: ignore[attr-defined]  # each kind of handle has it
     elif isinstance(part, Call):
         await part.aclose()
     elif is_function(part):

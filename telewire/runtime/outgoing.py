@@ -64,9 +64,9 @@ def _struct(obj: msgspec.Struct) -> object:
 
 # Typed as an object: pydantic is imported only by programs that use it.
 def _pydantic(obj: object) -> object:
-    fields = type(obj).model_fields  # type: ignore[attr-defined]
+    fields = type(obj).model_fields  # type: ignore[attr-defined]  # a model has them
     if "root" in fields:
-        return obj.root  # type: ignore[attr-defined]
+        return obj.root  # type: ignore[attr-defined]  # a RootModel has it
     wire = {name: getattr(obj, name) for name, info in fields.items() if not info.exclude}
     wire.update(getattr(obj, "__pydantic_extra__", None) or {})
     return wire

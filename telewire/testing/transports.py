@@ -268,7 +268,7 @@ async def _check_sends_from_callbacks(left: Recorder, right: Recorder, pair: Tra
         answered(batch)
         right.send(b"answer")
 
-    left.batch_received, right.batch_received = ask, answer  # type: ignore[method-assign]
+    left.batch_received, right.batch_received = ask, answer  # type: ignore[method-assign]  # told in its place
     left.send(b"question")
     await left.until(lambda: len(left.batches) >= count)
 
@@ -343,7 +343,7 @@ async def _check_abort_from_callback(left: Recorder, right: Recorder, pair: Tran
         arrived(batch)
         right.abort()
 
-    right.batch_received = refuse  # type: ignore[method-assign]
+    right.batch_received = refuse  # type: ignore[method-assign]  # told in its place
     left.send(*(b"%d" % index for index in range(20)))
     await right.lost()
     _same(right.batches, [b"0"], "abort inside batch_received")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from telewire.core.connection import Connection
 from telewire.core.events import CallReceived, ConnectionClosed, Event
@@ -15,6 +16,8 @@ from telewire.wire import frames as f
 from telewire.wire.codec import decode_batch, encode_batch, encode_frame
 
 LIMITS = Limits(batch_bytes=1 << 24, references=1 << 20)
+
+E = TypeVar("E")
 
 K = f.Kind
 C = ErrorCode
@@ -105,6 +108,12 @@ def end_code(events: Sequence[Event]) -> C:
     last = events[-1]
     assert isinstance(last, ConnectionClosed)
     return C(last.code)
+
+
+def only(events: Sequence[Event], kind: type[E]) -> E:
+    """The one event of a kind among others."""
+    [event] = [event for event in events if isinstance(event, kind)]
+    return event
 
 
 def refusal(peer: Peer, *frames: f.Frame) -> C:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from telewire.core.connection import Connection
-from telewire.core.events import (
-    CallReceived,
-    Event,
-)
+from telewire.core.events import CallReceived, CallResolved, Event, ItemReceived, StreamEnded
 from telewire.core.flow import Pool
 from telewire.core.states import ConnectionState
 from telewire.core.streams import Call, Stream
 from telewire.limits import Limits
 from telewire.wire import frames as f
-from tests.core.dialogue import K, assert_empty, frames_of
+from tests.core.dialogue import K, assert_empty, frames_of, only
 
 NO_CREDIT = (1 << 53) - 1
 
@@ -101,6 +100,9 @@ class Both:
             assert_empty(side)
 
 
-def declared(events: list[Event], kind: type) -> tuple[Stream, ...]:
-    [event] = [event for event in events if isinstance(event, kind)]
-    return event.declared  # type: ignore[attr-defined, no-any-return]
+Introducing: TypeAlias = CallReceived | CallResolved | ItemReceived | StreamEnded
+
+
+def declared(events: list[Event], kind: type[Introducing]) -> tuple[Stream, ...]:
+    """The streams that the one event of a kind introduces."""
+    return only(events, kind).declared

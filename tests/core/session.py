@@ -24,8 +24,13 @@ class SessionPeer(Peer):
         pool: Pool | None = None,
     ) -> None:
         server = side == "server"
-        names = {"session_id": b"s", "token": TOKEN} if server else {}
-        self.core = Connection("server" if server else "client", limits=ours, pool=pool, **names)
+        self.core = Connection(
+            "server" if server else "client",
+            limits=ours,
+            session_id=b"s" if server else None,
+            token=TOKEN if server else None,
+            pool=pool,
+        )
         self.now = 0.0
         sent(self.core)
         other = {} if server else {"session": b"s", "token": TOKEN}

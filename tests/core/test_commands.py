@@ -9,13 +9,20 @@ from dataclasses import fields, is_dataclass
 import pytest
 
 from telewire.core.connection import Connection
-from telewire.core.events import CallOver, CallRejected, CallResolved, StreamReset, StreamStopped
+from telewire.core.events import (
+    CallOver,
+    CallReceived,
+    CallRejected,
+    CallResolved,
+    StreamReset,
+    StreamStopped,
+)
 from telewire.core.streams import Call, Stream
 from telewire.errors import LocalProtocolError, ResourceExhausted, TelewireError
 from telewire.limits import Limits
 from telewire.testing.pair import Pair
 from telewire.wire import frames as f
-from tests.core.dialogue import C, K, Peer, assert_empty, names
+from tests.core.dialogue import C, K, Peer, assert_empty, names, only
 
 
 def state_of(thing: object, seen: set[int] | None = None) -> object:
@@ -197,7 +204,7 @@ def test_release_does_not_overtake_a_big_call() -> None:
     pair = Pair()
     pair.client.call("f", b"", [(K.FUNCTION, 1)])
     pair.deliver()
-    function = pair.take()[1][0].declared[0]  # type: ignore[union-attr]
+    function = only(pair.take()[1], CallReceived).declared[0]
     big = pair.server.call(function, bytes(1 << 20))
     pair.server.release(function)
     refused(pair.server, lambda: pair.server.call(function, b""))
@@ -205,18 +212,17 @@ def test_release_does_not_overtake_a_big_call() -> None:
     pair.deliver()
     client, _ = pair.take()
     assert sorted(names(client)) == ["CallReceived", "StreamStopped"]
-    received = next(event for event in client if type(event).__name__ == "CallReceived")
-    assert len(received.payload) == 1 << 20  # type: ignore[union-attr]
-    pair.client.resolve(received.call, b"answer")  # type: ignore[union-attr]
-    pair.client.finish(received.call)  # type: ignore[union-attr]
+    received = only(client, CallReceived)
+    assert len(received.payload) == 1 << 20
+    pair.client.resolve(received.call, b"answer")
+    pair.client.finish(received.call)
     pair.deliver()
     assert pair.take()[1][0] == CallResolved(big, b"answer", ())
 
 
 def test_a_release_waits_for_calls_that_have_no_place_yet() -> None:
     peer = Peer(theirs=Limits(open_calls=1))
-    event = peer.say(f.Call(0, "f", 0, 0, b"", (f.Declaration(1, K.FUNCTION, 1),)))[0]
-    function = event.declared[0]  # type: ignore[union-attr]
+    function = peer.call(0, b"", f.Declaration(1, K.FUNCTION, 1)).declared[0]
     first, second = peer.core.call(function, b"a"), peer.core.call(function, b"b")
     peer.core.release(function)
     assert [type(frame) for frame in peer.hear()] == [f.Call]
@@ -228,8 +234,7 @@ def test_a_release_waits_for_calls_that_have_no_place_yet() -> None:
 
 def test_a_call_that_is_stopped_lets_the_release_go() -> None:
     peer = Peer(theirs=Limits(open_calls=0))
-    event = peer.say(f.Call(0, "f", 0, 0, b"", (f.Declaration(1, K.FUNCTION, 1),)))[0]
-    function = event.declared[0]  # type: ignore[union-attr]
+    function = peer.call(0, b"", f.Declaration(1, K.FUNCTION, 1)).declared[0]
     call = peer.core.call(function, b"a")
     peer.core.release(function)
     assert peer.hear() == []
@@ -567,8 +572,7 @@ def test_nothing_is_called_twice_over() -> None:
 
 def test_a_handle_collected_with_a_call_in_flight_still_gets_its_answer() -> None:
     peer = Peer()
-    event = peer.say(f.Call(0, "f", 0, 0, b"", (f.Declaration(1, K.FUNCTION, 1),)))[0]
-    function = event.declared[0]  # type: ignore[union-attr]
+    function = peer.call(0, b"", f.Declaration(1, K.FUNCTION, 1)).declared[0]
     call: Call = peer.core.call(function, b"")
     peer.core.release(function)
     assert peer.hear() == [f.Call(0, -2, 0, 0, b""), f.Stop(-2, 0)]

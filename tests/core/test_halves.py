@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telewire.core.events import (
+    CallReceived,
     ChunkReceived,
     ItemReceived,
     ItemsReceived,
@@ -19,7 +20,7 @@ from telewire.limits import Limits
 from telewire.testing.pair import Pair
 from telewire.wire import frames as f
 from telewire.wire.codec import encode_batch, encode_frame
-from tests.core.dialogue import C, K, Peer, refusal, settle
+from tests.core.dialogue import C, K, Peer, only, refusal, settle
 
 SMALL = Limits(fragment_bytes=1024, stream_window=4096, batch_bytes=4096, stream_window_read=4096)
 
@@ -74,7 +75,7 @@ def test_credit_counts_the_same_on_both_sides() -> None:
     pair = Pair()
     call = pair.client.call("f", b"")
     pair.deliver()
-    incoming = pair.take()[1][0].call  # type: ignore[union-attr]
+    incoming = only(pair.take()[1], CallReceived).call
     (stream,) = pair.server.resolve(incoming, b"", [(K.ITEMS, None)])
     pair.server.finish(incoming)
     for size in [1000] * 30 + [1] * 30 + [5000] * 4:
@@ -163,7 +164,7 @@ def test_any_items_arrive_as_they_were(sizes: list[int], limits: Limits) -> None
     pair = Pair(client_limits=limits)
     pair.client.call("f", b"")
     pair.deliver()
-    incoming = pair.take()[1][0].call  # type: ignore[union-attr]
+    incoming = only(pair.take()[1], CallReceived).call
     (stream,) = pair.server.resolve(incoming, b"", [(K.ITEMS, None)])
     pair.server.finish(incoming)
     arrived = b""
@@ -242,9 +243,9 @@ def test_a_frame_leaves_room_for_its_declarations() -> None:
     pair = Pair(server_limits=tight)
     call = pair.client.call("n" * 1000, bytes(5000), [(K.FUNCTION, number) for number in range(80)])
     pair.deliver()
-    [event] = pair.take()[1]
-    assert len(event.declared) == 80  # type: ignore[union-attr]
-    assert len(event.payload) == 5000  # type: ignore[union-attr]
+    event = only(pair.take()[1], CallReceived)
+    assert len(event.declared) == 80
+    assert len(event.payload) == 5000
     assert call.number == 0
 
 
@@ -254,8 +255,7 @@ def test_free_payloads_are_cut_where_only_little_fits(size: int) -> None:
     pair = Pair(server_limits=tight)
     pair.client.call("n" * 100, bytes(size), [(K.FUNCTION, number) for number in range(90)])
     pair.deliver()
-    [event] = pair.take()[1]
-    assert event.payload == bytes(size)  # type: ignore[union-attr]
+    assert only(pair.take()[1], CallReceived).payload == bytes(size)
 
 
 # --- refusing ------------------------------------------------------------------------------------
@@ -331,7 +331,9 @@ def test_chunks_keep_their_bytes() -> None:
 def test_memory_is_not_reserved_for_what_is_only_announced() -> None:
     peer = receiving(K.ITEMS)
     peer.core.receive_data(encode_batch([encode_frame(f.Item(1, 1, 1 << 24, b"x"))]), 0.0)
-    arrival = peer.core._theirs[1].receive.arrival  # type: ignore[union-attr]
+    half = peer.core._theirs[1].receive
+    assert half is not None
+    arrival = half.arrival
     assert arrival is not None
     assert sum(map(len, arrival.parts)) == 1
 

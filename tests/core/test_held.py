@@ -6,13 +6,20 @@ import sys
 
 import pytest
 
-from telewire.core.events import CallReceived, ConnectionClosed, StreamEnded, StreamReset
+from telewire.core.events import (
+    CallReceived,
+    ConnectionClosed,
+    ItemReceived,
+    ItemsReceived,
+    StreamEnded,
+    StreamReset,
+)
 from telewire.core.flow import Pool
 from telewire.core.replay import SHARE_BYTES
 from telewire.errors import ErrorCode
 from telewire.limits import Limits
 from telewire.wire import frames as f
-from tests.core.dialogue import C, K, Peer, assert_empty, names
+from tests.core.dialogue import C, K, Peer, assert_empty, names, only
 from tests.core.session import SessionPeer
 
 
@@ -35,8 +42,9 @@ def test_parts_of_every_size_make_the_payload(sizes: list[int]) -> None:
         events = peer.say(f.Fragment(1, int(not last), payload[at : at + size]))
         at += size
     assert names(events) == ["ItemReceived"]
-    assert events[0].payload == b"\xff" + payload  # type: ignore[union-attr]  # it has one
-    assert type(events[0].payload) is bytes  # type: ignore[union-attr]
+    received = only(events, ItemReceived).payload
+    assert received == b"\xff" + payload
+    assert type(received) is bytes
     assert not call.over
 
 
@@ -260,8 +268,7 @@ def test_windows_take_at_most_half_of_the_pool() -> None:
     peers = [Peer(LARGE, pool=pool) for _ in range(4)]
     for peer in peers:
         peer.call(0, b"", f.Declaration(1, K.ITEMS))
-        [event] = peer.say(f.Items(1, 0, 1, b"\x81\x00"))
-        peer.core.consumed(event.stream)  # type: ignore[union-attr]  # it is one of items
+        peer.core.consumed(only(peer.say(f.Items(1, 0, 1, b"\x81\x00")), ItemsReceived).stream)
     assert pool.left == 10_000 - 3072
     assert not pool.wanted
     for peer in peers:

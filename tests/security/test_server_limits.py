@@ -195,7 +195,7 @@ async def test_every_place_is_free_again(monkeypatch: pytest.MonkeyPatch) -> Non
                         admission.by_address,
                         admission.talking,
                         admission.posters,
-                    admission.posting,
+                        admission.posting,
                     )
                 )
             )
