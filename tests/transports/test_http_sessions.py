@@ -24,15 +24,17 @@ from telewire import (
 )
 from telewire.core.connection import Connection
 from telewire.runtime.transport import Request, TransportName
+from telewire.testing.relay import open_relay
 from telewire.wire.reader import BatchReader, write_batch
 from telewire_transports import connect
 from telewire_transports.http1.events import COMMENT, EventReader
-from tests.transports.exchanges import serving
+from tests.transports.exchanges import serving, until
 from tests.transports.middle import middle_of
 
 pytestmark = pytest.mark.anyio
 both = pytest.mark.parametrize("transport", ["http", "sse"])
 HOSTS = ("127.0.0.1",)
+CUTS = 20
 OURS = {"Content-Type": "application/telewire"}
 
 
@@ -362,24 +364,51 @@ async def mixed(remote: Any) -> list[object]:
     return [await value["total"], squares, ticks, replies]
 
 
-@both
-async def test_a_cut_anywhere_is_a_pause(transport: TransportName) -> None:
-    """I1 over HTTP: at random offsets, either way, on any of the session's connections."""
+@pytest.mark.parametrize("transport", ["http", "sse", "websocket", None])
+async def test_a_cut_anywhere_is_a_pause(transport: TransportName | None) -> None:
+    """I1 on real sockets: at random offsets, either way, on any of the session's connections."""
     expected = [40 * 997, [n * n for n in range(40)], list(range(40)), [f"MESSAGE {n}" for n in range(10)]]
     everything = Everything()
-    choose = random.Random(transport)
+    choose = random.Random(transport or "any")
     async with serving(everything.service, hosts=HOSTS) as url, middle_of(port_of(url)) as middle:
         client = connect(f"http://127.0.0.1:{middle.port}/telewire", transport=transport)
         async with client as remote:
             assert await mixed(remote) == expected
             once = middle.passed
-            for _ in range(25):
+            for _ in range(CUTS):
                 middle.passed, middle.cut_after = 0, choose.randrange(once)
                 everything.heard.clear()
                 with anyio.fail_after(10):
                     assert await mixed(remote) == expected
                 assert everything.heard == [f"message {number}" for number in range(10)]
-            assert middle.cuts > 15
+            assert middle.cuts > CUTS // 2
+
+
+@both
+async def test_a_dead_line_is_noticed_and_left(transport: TransportName) -> None:
+    """A black hole: nothing arrives any more, either way, and nobody says so."""
+    service, noted = noting()
+    limits = Limits(idle_seconds=0.1, dead_seconds=0.3)
+    async with (
+        serving(service, hosts=HOSTS, limits=limits) as url,
+        open_relay("localhost", port_of(url)) as hole,
+    ):
+        where = f"http://127.0.0.1:{hole.port}/telewire"
+        client = connect(where, transport=transport, limits=limits, timeout=1)
+        states: list[str] = []
+        async with client as remote:
+            client.on_state(states.append)
+            assert await remote.note(1) == 1
+            hole.hold()
+            # One piece that was read already may still pass.
+            first = remote.note(2)
+            await until(lambda: states == ["reconnecting"])
+            second = remote.note(3)
+            # What is held now comes too late, on connections that both sides have left.
+            hole.release()
+            assert [await first, await second] == [2, 3]
+            assert states == ["reconnecting", "connected"]
+        assert noted == [1, 2, 3]
 
 
 @both
