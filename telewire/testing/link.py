@@ -47,6 +47,8 @@ class Direction:
         self.arrived = 0
         self.vanished = 0
         """Bytes that a black hole has swallowed. Where there were any, nothing behind them arrives either."""
+        self.blocked = False
+        """Whether the sender waits for room."""
         self.reader: BatchReader | None = None
         self._network = network
         self._dice: Random = network.dice
@@ -104,7 +106,7 @@ class Direction:
         self._last = max(self._last, when)
         self._pieces.append((self._last, piece))
         if not self._held:
-            self._network.call_at(self._last, self._arrive)
+            self._network.plan(self._last, self._arrive)
 
     def _arrive(self) -> None:
         """Hand out what has arrived by now, joined."""
@@ -119,6 +121,7 @@ class Direction:
                 data += piece
         if self._hole or self.vanished:
             self.vanished += len(data) + (mark is not None)
+            self._unblock()
             return
         if self._cut_at is not None and self.arrived + len(data) >= self._cut_at:
             mark = None
@@ -130,6 +133,13 @@ class Direction:
             self.link.cut(self._told)
         elif mark is not None:
             self.link.hear_mark(self, mark)
+        self._unblock()
+
+    def _unblock(self) -> None:
+        sender = self.link.client if self.way == "up" else self.link.server
+        if self.blocked and self.room > 0 and sender is not None:
+            self.blocked = False
+            sender.pump()
 
     def cut_at(self, byte: int, told: Told) -> None:
         """Cut the link once ``byte`` bytes have arrived in this direction; see :meth:`Link.cut_at`."""
@@ -151,7 +161,7 @@ class Direction:
         if self._held:
             self._held = False
             for when, _ in self._pieces:
-                self._network.call_at(max(when, self._network.now), self._arrive)
+                self._network.plan(max(when, self._network.now), self._arrive)
 
     def drop(self) -> None:
         """Lose what is on its way."""

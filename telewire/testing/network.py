@@ -104,6 +104,15 @@ class Network:
 
     def call_at(self, when: float, function: Callable[[], object]) -> None:
         """Call a function when the time has come; those of one instant in an order that the dice say."""
+
+        def call() -> None:
+            function()
+            self.pump()
+
+        self.plan(when, call)
+
+    def plan(self, when: float, function: Callable[[], object]) -> None:
+        """The same for those that see to it themselves that what they cause leaves."""
         self._count += 1
         heappush(self._due, (when, self.dice.random(), self._count, function))
 
@@ -114,8 +123,9 @@ class Network:
             AssertionError: something is due again and again.
         """
         end = self.now + seconds
+        self.pump()
         for _ in range(MOST_STEPS):
-            if not self.step(end):
+            if not self._step(end):
                 self.now = end
                 return
         raise AssertionError(f"More than {MOST_STEPS} things came within {seconds:g} seconds.")
@@ -129,12 +139,15 @@ class Network:
         end = self.now + seconds
         self.pump()
         while not condition():
-            if not self.step(end):
+            if not self._step(end):
                 raise AssertionError(f"What was waited for has not come within {seconds:g} virtual seconds.")
 
     def step(self, end: float = float("inf")) -> bool:
         """Let the next thing happen, unless that is after ``end``; whether there was one."""
         self.pump()
+        return self._step(end)
+
+    def _step(self, end: float) -> bool:
         when = self._due[0][0] if self._due else float("inf")
         timed: list[Peer] = []
         for peer in self.peers:
@@ -147,9 +160,9 @@ class Network:
         self.now = max(self.now, when)
         for peer in timed:
             peer.connection.handle_timeout(self.now)
+            peer.pump()
         if not timed:
             heappop(self._due)[3]()
-        self.pump()
         return True
 
     def pump(self) -> None:
@@ -253,6 +266,7 @@ class Peer:
                         for batch in batches:
                             network.on_batch(self, batch, True)
                     way.send(batches)
+                way.blocked = way.room <= 0
                 if connection.state is ConnectionState.CLOSED:
                     self._drop_link()
             events = connection.events_received()
@@ -297,7 +311,7 @@ class Peer:
         """As a client: set off over a new transport."""
         network = self._network
         link = self.link = self._resuming = network.make_link(self)
-        network.call_at(network.now + PATIENCE, lambda: self._give_up(link))
+        network.plan(network.now + PATIENCE, lambda: self._give_up(link))
 
     def _give_up(self, link: Link) -> None:
         """An attempt to resume has had its time."""
@@ -309,7 +323,7 @@ class Peer:
         network = self._network
         if self.connection.side == "client" and not self._retrying:
             self._retrying = True
-            network.call_at(network.now + self._pause * network.dice.uniform(0.5, 1.0), self._retry)
+            network.plan(network.now + self._pause * network.dice.uniform(0.5, 1.0), self._retry)
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     def _retry(self) -> None:
@@ -317,6 +331,7 @@ class Peer:
         if self.connection.detached and self in self._network.peers:
             self.connection.attach(self._network.now)
             self.open_link()
+            self.pump()
 
     def hear(self, link: Link, batches: list[bytes]) -> None:
         """Take what has arrived, unless another transport has taken the place of that one."""
@@ -333,6 +348,8 @@ class Peer:
                 network.on_batch(taker, batch, False)
             taker.receive(link, batch)
             taker.pump()
+        if not batches:
+            self.pump()
 
     def receive(self, link: Link, batch: bytes) -> None:
         """Take a batch."""
@@ -440,6 +457,7 @@ class Host:
             owner.link.leave(owner)
         owner.link = link
         link.server = owner
+        owner.pump()
 
     def _grant_again(self) -> None:
         for peer in self.peers:
