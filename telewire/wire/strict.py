@@ -11,6 +11,7 @@ import cbor2
 
 from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.wire.flooding import find_flooding, may_flood
+from telewire.wire.plain import is_plain
 
 __all__ = [
     "CBOR2_TAGS",
@@ -108,15 +109,16 @@ def load_strict(
     decoders: Mapping[int, TagDecoder],
     malformed: ErrorCode,
     again: Callable[[], object] = _nothing,
+    plain: bool = False,
 ) -> object:
     """Decode exactly one item that fills ``data``.
 
     ``what`` names the data in messages, ``malformed`` is the code for all that has no code of its own.
     What cannot be decoded at the first attempt is tried in other ways; ``again`` is called before each,
-    for ``decoders`` that note what they were given.
+    for ``decoders`` that note what they were given. ``plain`` says that :func:`is_plain` is known to hold.
     Raises RemoteProtocolError and nothing else, for any bytes.
     """
-    if may_flood(data):
+    if not plain and may_flood(data) and not is_plain(data):
         problem = find_flooding(data, lambda key: _load(BytesIO(key), max_depth + 1, decoders))
         again()
         if problem is not None:

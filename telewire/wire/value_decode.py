@@ -15,7 +15,8 @@ import cbor2
 
 from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.wire import tags
-from telewire.wire.flooding import ONE_HASH, SHORT, many_collide
+from telewire.wire.flooding import ONE_HASH, SHORT, many_collide, may_flood
+from telewire.wire.plain import is_plain
 from telewire.wire.strict import CBOR2_TAGS, NOTHING, TagDecoder, load_quick, load_strict, refusing, show
 
 __all__ = ["decode_items", "decode_value"]
@@ -76,7 +77,7 @@ def decode_value(
         if len(places.used) != len(references):
             unused = next(index for index in range(len(references)) if index not in places.used)
             _refuse(f"The value came with {len(references)} declarations, but does not use number {unused}")
-    if _unassigned_heads(payload):
+    if _unassigned_heads(payload) and not is_plain(payload):
         _check_assigned(value, places.filled if references else ())
     return value
 
@@ -141,10 +142,13 @@ def decode_items(payload: bytes, count: int, nesting: int = tags.NESTING) -> lis
     exactly ``count`` values.
     """
     # The array is not part of the values, so it does not count as one of their levels.
-    items = load_strict(payload, "array of items", min(nesting, tags.NESTING) + 1, _DECODERS, _MALFORMED)
+    depth = min(nesting, tags.NESTING) + 1
+    doubtful = _unassigned_heads(payload) is not None
+    plain = (doubtful or may_flood(payload)) and is_plain(payload)
+    items = load_strict(payload, "array of items", depth, _DECODERS, _MALFORMED, plain=plain)
     if type(items) is not list or len(items) != count:
         _refuse(f"An array of {count} items was announced, but not sent: {show(items)}")
-    if _unassigned_heads(payload):
+    if doubtful and not plain:
         _check_assigned(items, ())
     return items
 
