@@ -57,9 +57,13 @@ class Acceptor:
 
     def discard(self, connection: Connection) -> None:
         """Forget a session that is over; one that is not known does no harm."""
-        name = connection.session_id
-        if name is not None and self._sessions.get(name, (None, None))[0] is connection:
+        name = connection.session_id or b""
+        if self._sessions.get(name, (None, None))[0] is connection:
             del self._sessions[name]
+        waiting = self._unheard.get(name)
+        if waiting is not None and waiting[3] is connection:
+            # Its client was heard, and wanted no session.
+            del self._unheard[name]
 
     def expect(self, connection: Connection, now: float, principal: Hashable = None) -> None:
         """Learn of a new transport's connection: its hello has left, or is about to.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 
 from telewire.core.acceptor import UNHEARD, Acceptor
@@ -235,3 +237,17 @@ def test_only_a_connection_that_has_just_begun_takes_another_name() -> None:
     for connection in (SessionPeer().core, Connection("client")):
         with pytest.raises(LocalProtocolError, match="a session of its own"):
             connection.begin_again(resume)
+
+
+def test_one_that_wanted_no_session_is_not_kept_when_it_is_over() -> None:
+    acceptor = Acceptor()
+    connection = Connection("server", session_id=b"s", token=TOKEN)
+    acceptor.expect(connection, 0.0)
+    # Its client is heard, and does not offer to come back.
+    acceptor.receive_data(connection, batch(hello()), 0.0)
+    connection.receive_eof(1.0)
+    acceptor.transport_lost(connection, 1.0)
+    acceptor.discard(connection)
+    gone = weakref.ref(connection)
+    del connection
+    assert gone() is None

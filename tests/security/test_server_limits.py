@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import AsyncExitStack
 
 import anyio
+import anyio.lowlevel
 import pytest
 
-from telewire import Limits, ServerLimits, Service, get_context
+from telewire import Limits, NetworkError, ServerLimits, Service, get_context
 from telewire.runtime.admission import Admission
 from telewire.wire import frames as f
 from telewire_transports import connect
@@ -91,6 +93,64 @@ async def test_connections_that_have_asked_nothing(said: bytes) -> None:
         assert b"have not said hello" in text
         await silent[0].stream.aclose()
         await until_served(port)
+
+
+async def test_tls_handshakes_that_are_not_finished(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    limits = ServerLimits(unauthenticated=3)
+    server, client = tls
+    async with (
+        serving(echo(), server_limits=limits, ssl_context=server) as port,
+        AsyncExitStack() as stack,
+    ):
+        url = f"https://127.0.0.1:{port}/telewire"
+        # They are over soon, and count no more then.
+        for _ in range(5):
+            async with connect(url, ssl_context=client, transport="websocket") as remote:
+                assert await remote.who()
+        silent = [await stack.enter_async_context(dialled(port)) for _ in range(3)]
+        for raw in silent:
+            # The head of a record, of which no more comes.
+            await raw.send(b"\x16\x03\x01")
+        async with dialled(port) as raw:
+            # There is nobody to be told in a language that it speaks.
+            assert await raw.until_closed() == b""
+        with pytest.raises(NetworkError):
+            async with connect(url, ssl_context=client, transport="websocket"):
+                raise AssertionError("there was room")
+        for raw in silent:
+            await raw.stream.aclose()
+        while True:
+            try:
+                async with connect(url, ssl_context=client, transport="websocket") as remote:
+                    assert await remote.who()
+                break
+            except NetworkError:
+                await anyio.lowlevel.checkpoint()
+
+
+async def test_what_comes_right_behind_a_tls_handshake(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    server, client = tls
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    machine = client.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    async with serving(echo(), ssl_context=server) as port, dialled(port) as raw:
+        while True:
+            try:
+                machine.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                await raw.send(outgoing.read())
+                incoming.write(await raw.stream.receive())
+        # The last of the handshake and the request leave in one piece.
+        machine.write(f"GET /nowhere HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        await raw.send(outgoing.read())
+        answer = b""
+        while b"\r\n" not in answer:
+            incoming.write(await raw.stream.receive())
+            try:
+                answer += machine.read()
+            except ssl.SSLWantReadError:
+                continue
+        assert answer.startswith(b"HTTP/1.1 404 ")
 
 
 async def test_websockets_that_have_not_said_hello() -> None:

@@ -7,7 +7,7 @@ does is another module's: a WebSocket is opened with GET, an exchange is a POST.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol, final
 
 import h11
@@ -122,6 +122,15 @@ class Door:
         reason = self.admission.refusal(address, conversation=conversation)
         if reason is not None:
             raise Refusal(503, reason, (b"Retry-After", b"%d" % _RETRY_SECONDS))
+
+    def knock(self, peer: str | None) -> Callable[[], object] | None:
+        """Let somebody begin a TLS handshake, who has not said hello either; see :data:`Gate`."""
+        admission = self.admission
+        address = None if self.proxies.trusts(peer) else address_of(peer)
+        if self.closed or admission.refusal(address, conversation=False) is not None:
+            return None
+        admission.enter(address, conversation=False)
+        return lambda: admission.leave(address, conversation=False, known=False)
 
     def forget(self, link: ByteLink) -> None:
         """A link has gone, or is somebody's transport now."""
@@ -311,7 +320,12 @@ async def listen_web(
         OSError: the address cannot be bound.
     """
     listener = await listen(
-        host, port, door.read_request, ssl_context=ssl_context, handshake_timeout=door.limits.hello_seconds
+        host,
+        port,
+        door.read_request,
+        ssl_context=ssl_context,
+        handshake_timeout=door.limits.hello_seconds,
+        gate=door.knock,
     )
     return WebListener(listener, door)
 

@@ -12,7 +12,7 @@ import anyio
 
 from telewire.errors import NetworkError
 from telewire.runtime.backend import current_backend
-from telewire_transports.sockets.contract import ByteHandler, ByteLink, LinkFactory, Listener
+from telewire_transports.sockets.contract import ByteHandler, ByteLink, Gate, LinkFactory, Listener
 from telewire_transports.sockets.tuning import bind
 
 __all__ = ["ByteHandler", "ByteLink", "LinkFactory", "Listener", "listen", "open_link"]
@@ -61,10 +61,12 @@ async def listen(
     *,
     ssl_context: ssl.SSLContext | None = None,
     handshake_timeout: float = 10.0,
+    gate: Gate | None = None,
 ) -> Listener:
     """Accept links on ``host`` (None: every interface) and ``port`` (0: a free one) until closed.
 
-    A TLS handshake may take ``handshake_timeout`` seconds. The caller owes :meth:`Listener.aclose`.
+    A TLS handshake may take ``handshake_timeout`` seconds, and ``gate`` says for whom there is room to
+    begin one. The caller owes :meth:`Listener.aclose`.
 
     Raises:
         OSError: the address cannot be bound; the message names it.
@@ -73,7 +75,7 @@ async def listen(
     if current_backend().name == "trio":
         from telewire_transports.sockets import on_trio
 
-        return await on_trio.listen(sockets, factory, ssl_context, handshake_timeout)
+        return await on_trio.listen(sockets, factory, ssl_context, handshake_timeout, gate)
     from telewire_transports.sockets import on_asyncio
 
-    return await on_asyncio.listen(sockets, factory, ssl_context, handshake_timeout)
+    return await on_asyncio.listen(sockets, factory, ssl_context, handshake_timeout, gate)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeAlias, final
 
-__all__ = ["NOBODY", "ByteHandler", "ByteLink", "LinkFactory", "Listener"]
+__all__ = ["NOBODY", "ByteHandler", "ByteLink", "Gate", "LinkFactory", "Listener"]
 
 
 class ByteHandler(Protocol):
@@ -91,6 +91,11 @@ class ByteLink(Protocol):
 
 LinkFactory: TypeAlias = Callable[[ByteLink], ByteHandler]
 """Called once with each new link; gives back who handles its bytes."""
+
+
+Gate: TypeAlias = Callable[[str | None], Callable[[], object] | None]
+"""Called with the peer of each connection that has a TLS handshake before it. Gives what to call when that
+is over, whatever became of it; None where there is no room, and the connection is dropped."""
 
 
 class Listener(Protocol):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, cast, final
 from weakref import WeakKeyDictionary
 
-from telewire_transports.sockets.contract import NOBODY, ByteHandler, LinkFactory
+from telewire.runtime.backend import current_backend
+from telewire_transports.sockets.contract import NOBODY, ByteHandler, Gate, LinkFactory
 from telewire_transports.sockets.tuning import (
     FLUSH_SECONDS,
     HIGH_WATER,
@@ -53,6 +54,9 @@ class AsyncioLink(asyncio.BufferedProtocol):
         self._closing = False
         self._lost = False
         self._deadline: asyncio.TimerHandle | None = None
+        # What comes between the end of a TLS handshake and our hearing of it.
+        self._early = b""
+        self._made = False
         self.writable = True
         self.peer: str | None = None
         self.local_port = 0
@@ -68,7 +72,11 @@ class AsyncioLink(asyncio.BufferedProtocol):
         plain = transport.get_extra_info("socket")
         if plain is not None:
             tune(plain.setsockopt)
+        self._made = True
         self.handler = self._factory(self)
+        if self._early:
+            early, self._early = self._early, b""
+            self.handler.data_received(early)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go."""
@@ -76,16 +84,22 @@ class AsyncioLink(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Pass on some bytes, unless we have closed."""
-        if not self._closing:
-            self.handler.data_received(bytes(self._buffer[:nbytes]))
+        data = bytes(self._buffer[:nbytes])
+        if not self._made:
+            self._early += data
+        elif not self._closing:
+            self.handler.data_received(data)
 
     def eof_received(self) -> None:
         """Answer an end of file with ours, once what is queued has left."""
-        self.close(within=FLUSH_SECONDS)
+        if self._made:
+            self.close(within=FLUSH_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Report the loss; what goes wrong after our own close, under TLS say, is no loss."""
         self._lost = True
+        if not self._made:
+            return
         if self._deadline is not None:
             self._deadline.cancel()
         if self._closing:
@@ -156,6 +170,49 @@ class AsyncioLink(asyncio.BufferedProtocol):
 
 
 @final
+class _Handshake(asyncio.Protocol):
+    """A connection before its TLS handshake is over: nobody's link yet, and counted already."""
+
+    def __init__(
+        self, factory: LinkFactory, context: ssl.SSLContext, seconds: float, gate: Gate | None
+    ) -> None:
+        self._factory = factory
+        self._context = context
+        self._seconds = seconds
+        self._gate = gate
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the handshake, where there is room for one."""
+        plain = cast(asyncio.Transport, transport)
+        # What comes is for TLS, which reads again when it is there.
+        plain.pause_reading()
+        over = _nothing if self._gate is None else self._gate(address(plain.get_extra_info("peername")))
+        if over is None:
+            plain.abort()
+        else:
+            current_backend().spawn(self._encrypt, plain, over)
+
+    async def _encrypt(self, plain: asyncio.Transport, over: Callable[[], object]) -> None:
+        link = AsyncioLink(self._factory)
+        try:
+            encrypted = await asyncio.get_running_loop().start_tls(
+                plain, link, self._context, server_side=True, ssl_handshake_timeout=self._seconds
+            )
+        except OSError:
+            # Whoever cannot finish a handshake is no peer of ours to report.
+            return
+        finally:
+            over()
+        if encrypted is None or encrypted.is_closing():
+            return
+        link.connection_made(encrypted)
+
+
+def _nothing() -> None:
+    """What is to be done where nobody counts."""
+
+
+@final
 class AsyncioListener:
     """The servers of one port, one for each address."""
 
@@ -185,16 +242,15 @@ async def listen(
     factory: LinkFactory,
     ssl_context: ssl.SSLContext | None,
     handshake_timeout: float,
+    gate: Gate | None,
 ) -> AsyncioListener:
     """Accept links on sockets that are bound."""
     loop = asyncio.get_running_loop()
-    servers = [
-        await loop.create_server(
-            lambda: AsyncioLink(factory),
-            sock=plain,
-            ssl=ssl_context,
-            ssl_handshake_timeout=None if ssl_context is None else handshake_timeout,
-        )
-        for plain in sockets
-    ]
+
+    def make() -> asyncio.BaseProtocol:
+        if ssl_context is None:
+            return AsyncioLink(factory)
+        return _Handshake(factory, ssl_context, handshake_timeout, gate)
+
+    servers = [await loop.create_server(make, sock=plain) for plain in sockets]
     return AsyncioListener(int(sockets[0].getsockname()[1]), servers)

@@ -7,13 +7,13 @@ import math
 import socket
 import ssl
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias, final
 
 import trio
 
 from telewire.runtime.backend import Backend, Task, Timer, current_backend
-from telewire_transports.sockets.contract import NOBODY, ByteHandler, LinkFactory
+from telewire_transports.sockets.contract import NOBODY, ByteHandler, Gate, LinkFactory
 from telewire_transports.sockets.tuning import (
     FLUSH_SECONDS,
     HIGH_WATER,
@@ -179,6 +179,18 @@ class TrioLink:
         self._scope.cancel()
 
 
+def _nothing() -> None:
+    """What is to be done where nobody counts."""
+
+
+def _peer_of(plain: trio.SocketStream) -> str | None:
+    try:
+        return address(plain.socket.getpeername())
+    except OSError:
+        # It is gone already, as its link will find out.
+        return None
+
+
 @final
 class TrioListener:
     """The accepting tasks of one port, one for each address."""
@@ -222,13 +234,14 @@ async def listen(
     factory: LinkFactory,
     ssl_context: ssl.SSLContext | None,
     handshake_timeout: float,
+    gate: Gate | None,
 ) -> TrioListener:
     """Accept links on sockets that are bound."""
     backend = current_backend()
     listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(plain)) for plain in sockets]
     timeout = math.inf if ssl_context is None else handshake_timeout
 
-    async def encrypt(plain: trio.SocketStream, context: ssl.SSLContext) -> None:
+    async def encrypt(plain: trio.SocketStream, context: ssl.SSLContext, over: Callable[[], object]) -> None:
         encrypted = trio.SSLStream(plain, context, server_side=True)
         finished = False
         try:
@@ -239,6 +252,7 @@ async def listen(
             # Whoever cannot finish a handshake is no peer of ours to report.
             finished = False
         finally:
+            over()
             if not finished:
                 with trio.CancelScope(shield=True):
                     await trio.aclose_forcefully(plain)
@@ -259,8 +273,12 @@ async def listen(
                 continue
             if ssl_context is None:
                 TrioLink(plain, None, factory)
+                continue
+            over = _nothing if gate is None else gate(_peer_of(plain))
+            if over is None:
+                await trio.aclose_forcefully(plain)
             else:
-                backend.spawn(encrypt, plain, ssl_context)
+                backend.spawn(encrypt, plain, ssl_context, over)
 
     port = int(sockets[0].getsockname()[1])
     return TrioListener(port, listeners, [backend.spawn(accept, listener) for listener in listeners])
