@@ -34,7 +34,12 @@ class Middle:
         """Bytes, either way, behind which the connection that they come on is reset; once."""
         self.passed = 0
         self.cuts = 0
-        self.posts: list[bytes] = []
+        self.deaf = anyio.Event()
+        """What comes down waits for it; what is posted does not."""
+        self.deaf.set()
+        self.mute = anyio.Event()
+        """What is posted waits for it; what comes down does not."""
+        self.mute.set()
         self.upgrades = 0
         self.websockets: list[anyio.abc.CancelScope] = []
 
@@ -48,6 +53,8 @@ class Middle:
 
     async def _handle(self, client: anyio.abc.SocketStream, first: bytes) -> None:
         head = first.lower()
+        passing = anyio.Event()
+        passing.set()
         websocket = b"upgrade: websocket" in head
         post = b"telewire-session:" in head and b"telewire-session: open" not in head
         port = self.target
@@ -65,8 +72,19 @@ class Middle:
                 if websocket:
                     self.websockets.append(scope)
                 async with anyio.create_task_group() as group:
-                    group.start_soon(self._pass, client, server, first, scope, False)
-                    group.start_soon(self._pass, server, client, b"", scope, post)
+                    down = not post and not websocket
+                    group.start_soon(
+                        self._pass,
+                        client,
+                        server,
+                        first,
+                        scope,
+                        False,
+                        lambda: self.mute if post else passing,
+                    )
+                    group.start_soon(
+                        self._pass, server, client, b"", scope, post, lambda: self.deaf if down else passing
+                    )
             if scope.cancelled_caught:
                 for stream in (client, server):
                     plain = stream.extra(anyio.abc.SocketAttribute.raw_socket)
@@ -79,11 +97,13 @@ class Middle:
         first: bytes,
         scope: anyio.CancelScope,
         answers: bool,
+        waits: Callable[[], anyio.Event],
     ) -> None:
         try:
             while True:
                 data = first or await source.receive(self.piece)
                 first = b""
+                await waits().wait()
                 if answers and self.forgets():
                     scope.cancel()
                     return

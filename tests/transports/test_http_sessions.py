@@ -27,7 +27,7 @@ from telewire.runtime.transport import Request, TransportName
 from telewire.testing.relay import open_relay
 from telewire.wire.reader import BatchReader, write_batch
 from telewire_transports import connect
-from telewire_transports.http1.events import COMMENT, EventReader
+from telewire_transports.http1.events import COMMENT, NO_BATCH, EventReader
 from tests.transports.exchanges import serving, until
 from tests.transports.middle import middle_of
 
@@ -221,12 +221,16 @@ async def test_nothing_is_taken_for_a_response_that_has_ended() -> None:
         assert noted == []
 
 
-async def test_a_response_that_is_silent_says_so_in_comments() -> None:
+@pytest.mark.parametrize(
+    ("accept", "sign"),
+    [("text/event-stream", COMMENT), ("application/telewire", b"1\r\n" + NO_BATCH + b"\r\n")],
+)
+async def test_a_response_that_is_silent_gives_signs_of_life(accept: str, sign: bytes) -> None:
     async with serving(Service(), limits=Limits(idle_seconds=0.02)) as url:
         raw = Raw(port_of(url))
-        await raw.open(Accept="text/event-stream")
+        await raw.open(Accept=accept)
         data = b""
-        while data.count(COMMENT) < 3:
+        while data.count(sign) < 3:
             data += await raw.stream.receive()
         await raw.stream.aclose()
 
@@ -407,6 +411,29 @@ async def test_a_dead_line_is_noticed_and_left(transport: TransportName) -> None
             # What is held now comes too late, on connections that both sides have left.
             hole.release()
             assert [await first, await second] == [2, 3]
+            assert states == ["reconnecting", "connected"]
+        assert noted == [1, 2, 3]
+
+
+@both
+@pytest.mark.parametrize("way", ["deaf", "mute"])
+async def test_a_way_that_is_dead_alone_is_noticed_too(transport: TransportName, way: str) -> None:
+    """What comes down is lost and what goes up is not, or the other way round; nobody says so."""
+    service, noted = noting()
+    limits = Limits(idle_seconds=0.1, dead_seconds=0.4)
+    async with serving(service, hosts=HOSTS, limits=limits) as url, middle_of(port_of(url)) as middle:
+        where = f"http://127.0.0.1:{middle.port}/telewire"
+        client = connect(where, transport=transport, limits=limits, timeout=1)
+        states: list[str] = []
+        async with client as remote:
+            client.on_state(states.append)
+            assert await remote.note(1) == 1
+            passing = getattr(middle, way)
+            setattr(middle, way, anyio.Event())
+            first = remote.note(2)
+            await until(lambda: states == ["reconnecting"])
+            setattr(middle, way, passing)
+            assert [await first, await remote.note(3)] == [2, 3]
             assert states == ["reconnecting", "connected"]
         assert noted == [1, 2, 3]
 

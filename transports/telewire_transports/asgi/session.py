@@ -18,7 +18,7 @@ from telewire_transports.web_door import Refusal
 __all__ = ["AsgiDownlink", "take_post"]
 
 _TICK = b""
-"""Stands among the batches for a comment: no batch is empty."""
+"""Stands among the batches for a sign of life: no batch is empty."""
 
 
 @final
@@ -42,7 +42,7 @@ class AsgiDownlink(Carrier):
         """Stream the response until either side is done."""
         if self._events:
             self._waiting.appendleft(_TICK)
-            self._tick()
+        self._tick()
         try:
             await super().run()
         finally:

@@ -10,11 +10,13 @@ from typing import Final, final
 from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.limits import Limits
 
-__all__ = ["COMMENT", "EVENTS_TYPE", "EventReader", "write_events"]
+__all__ = ["COMMENT", "EVENTS_TYPE", "NO_BATCH", "EventReader", "write_events"]
 
 EVENTS_TYPE: Final = b"text/event-stream"
 COMMENT: Final = b":\n\n"
 """Says nothing, and that the link is alive."""
+NO_BATCH: Final = b"\x40"
+"""The same where batches stand as they are."""
 _FIELD: Final = b"data:"
 
 

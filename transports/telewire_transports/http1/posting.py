@@ -28,8 +28,10 @@ _TEXT_BYTES: Final = 1024
 async def post(client: Http1Client, headers: Headers, body: bytes) -> TelewireError | None:
     """Post ``body`` until the server has taken it; returns why it never will, else None.
 
-    What was taken and is sent again takes effect once: it says where it stands.
+    That is known within the time in which a peer is taken for dead. What was taken and is sent again
+    takes effect once: it says where it stands.
     """
+    deadline = anyio.current_time() + client.limits.dead_seconds
     pause = FIRST_SECONDS
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -37,7 +39,7 @@ async def post(client: Http1Client, headers: Headers, body: bytes) -> TelewireEr
             pause *= 2
         one = _Post(client, headers, body)
         try:
-            with anyio.move_on_after(client.limits.dead_seconds):
+            with anyio.CancelScope(deadline=deadline):
                 await client.open(one)
                 await one.done.wait()
         except NetworkError as error:
@@ -51,7 +53,7 @@ async def post(client: Http1Client, headers: Headers, body: bytes) -> TelewireEr
                 ("websocket", "a balancer that sends what has the same Telewire-Route to one worker"),
                 f"{client.where} sends the requests of one session to different workers.",
             )
-        if one.status and one.status not in _AGAIN:
+        if (one.status and one.status not in _AGAIN) or anyio.current_time() >= deadline:
             break
     return _refused(client, one)
 

@@ -34,6 +34,9 @@ HIGH_WATER: Final = 64 * 1024
 LOW_WATER: Final = 16 * 1024
 POST_BYTES: Final = 512 * 1024
 """The most that one POST carries; many proxies take a megabyte."""
+SLOW: Final = 6
+QUICK: Final = 60
+"""A POST that takes more or less than such a part of the dead time is slow or quick."""
 
 
 @final
@@ -112,6 +115,7 @@ class ClientDownlink:
         self._proven = False
         self._queue: deque[bytes] = deque()
         self._size = 0
+        self._most = HIGH_WATER
         self._blocked = False
         self._wanted: Signal | None = None
         self._poster: Task | None = None
@@ -254,13 +258,14 @@ class ClientDownlink:
             while self._queue:
                 batches = self._take()
                 size = sum(map(len, batches))
+                begun = current_backend().now()
                 error = await post(self._client, headers, write_batches(batches))
                 if self._over:
                     return
                 if error is not None:
                     self._fail(error)
                     return
-                self._posted(size)
+                self._posted(size, current_backend().now() - begun)
             if self._closing:
                 # A POST without a batch is the farewell: the server ends its response (TW-SES-109).
                 failed = not self._ended and await post(self._client, headers, b"") is not None
@@ -274,18 +279,23 @@ class ClientDownlink:
     def _take(self) -> list[bytes]:
         batches = [self._queue.popleft()]
         size = len(batches[0])
-        while self._queue and size + len(self._queue[0]) <= POST_BYTES:
+        while self._queue and size + len(self._queue[0]) <= self._most:
             batches.append(self._queue.popleft())
             size += len(batches[-1])
         return batches
 
-    def _posted(self, size: int) -> None:
-        """The server has taken a POST."""
+    def _posted(self, size: int, seconds: float) -> None:
+        """The server has taken a POST; the next are as large as takes a small part of the dead time."""
         self._size -= size
+        dead = self._client.limits.dead_seconds
+        if seconds > dead / SLOW:
+            self._most = max(self._most // 2, LOW_WATER)
+        elif seconds < dead / QUICK:
+            self._most = min(self._most * 2, POST_BYTES)
         if not self._proven:
             self._proven = True
             self._notify()
-        self.handler.bytes_received()
+        # No sign of life: what comes down may be lost on its way, whatever goes up.
         if self._blocked and self._size <= LOW_WATER:
             self._blocked = False
             self.handler.transport_writable()
@@ -330,7 +340,9 @@ class ClientDownlink:
             self._deliver(data)
 
     def _deliver(self, data: bytes) -> None:
-        batches, wrong = self._reader.cut(data)
+        found, wrong = self._reader.cut(data)
+        # What has no bytes is a sign of life (TW-SES-106).
+        batches = [batch for batch in found if batch]
         for batch in batches:
             self.handler.batch_received(batch)
             if self._over:

@@ -20,7 +20,7 @@ from telewire_transports.http1.body import (
     Headers,
     write_batches,
 )
-from telewire_transports.http1.events import COMMENT, EVENTS_TYPE, write_events
+from telewire_transports.http1.events import COMMENT, EVENTS_TYPE, NO_BATCH, write_events
 from telewire_transports.sockets import ByteLink
 from telewire_transports.text import printable
 from telewire_transports.web_door import Door, Refusal, Route
@@ -92,9 +92,9 @@ class ServerDownlink:
         events = self.request.transport == "sse"
         self._writer = BodyWriter(self._http, self._head, write_events if events else write_batches)
         self.handler = accept(self)
+        self._sign = COMMENT if events else NO_BATCH
         self._writer.write(self._link, COMMENT if events else b"")
-        if events:
-            self._tick()
+        self._tick()
 
     def _head(self, framing: Headers) -> h11.Response:
         # h11 says itself that it sends chunks, and knows who cannot read them.
@@ -105,7 +105,7 @@ class ServerDownlink:
     def _tick(self) -> None:
         """Say something where nothing was said for a while (TW-SES-106)."""
         if not self._spoke and self._link.writable and not self._writer.ended:
-            self._writer.write(self._link, COMMENT)
+            self._writer.write(self._link, self._sign)
         self._spoke = False
         backend = current_backend()
         self._timer = backend.call_at(backend.now() + self._door.limits.idle_seconds, self._tick)
