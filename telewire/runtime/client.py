@@ -180,9 +180,14 @@ class Client:
             return self.remote
         try:
             await self._connect(self._open_transport)
+        except BaseException:
+            self._give_up()
+            raise
         finally:
             self._entering = False
             self._tell()
+        if self._driver is not None and self._driver.connection.detached:
+            self.detached()
         return self.remote
 
     async def _connect(self, open_transport: OpenTransport) -> None:
@@ -191,14 +196,10 @@ class Client:
                 await open_transport(self._accept)
                 await self._wait_until(lambda: self._opened or self._gone or self._error is not None)
         except TimeoutError:
-            self._abort()
             raise NetworkError(
                 f"No connection within {self._timeout:g} seconds; "
                 "is a telewire server running at that address?"
             ) from None
-        except BaseException:
-            self._abort()
-            raise
         if not self._opened:
             raise self._error or NetworkError("The server closed the connection before it said hello.")
         if self._upgrade is not None and self._driver is not None:
@@ -240,6 +241,13 @@ class Client:
                 await self._server.aclose()
         if self._return is not None:
             self._return.cancel()
+        self._abort()
+
+    def _give_up(self) -> None:
+        """Leave nothing behind where there is no connection: nobody will come back to a session."""
+        if self._driver is not None:
+            self._driver.connection.close()
+            self._driver.digest()
         self._abort()
 
     def serve_by(self, server: Server) -> None:
@@ -311,6 +319,9 @@ class Client:
         """The transport is lost and the session is not: find the way back."""
         self._notify()
         driver, open_transport = self._driver, self._open_transport
+        if self._entering:
+            # Another way may be tried, or there is none.
+            return
         if driver is not None and open_transport is not None and not self._returning:
             self._returning = True
             self._return = driver.backend.spawn(self._reconnect, driver, open_transport)

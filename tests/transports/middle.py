@@ -34,6 +34,8 @@ class Middle:
         """Bytes, either way, behind which the connection that they come on is reset; once."""
         self.passed = 0
         self.cuts = 0
+        self.canned: list[bytes] = []
+        """What is answered to the next connections with a POST, instead of asking."""
         self.deaf = anyio.Event()
         """What comes down waits for it; what is posted does not."""
         self.deaf.set()
@@ -65,6 +67,9 @@ class Middle:
                 await client.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                 return
             port = self.websocket_target or port
+        if post and self.canned:
+            await client.send(self.canned.pop(0))
+            return
         if post:
             port = self.post_target() or port
         async with await anyio.connect_tcp("127.0.0.1", port) as server:

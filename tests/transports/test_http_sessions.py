@@ -275,6 +275,44 @@ async def test_answers_that_are_lost_repeat_nothing(transport: TransportName) ->
         assert noted == list(range(25))
 
 
+def canned(status: int, text: str = "") -> bytes:
+    head = f"HTTP/1.1 {status} Canned\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
+    return (head + text).encode()
+
+
+@both
+async def test_a_post_that_finds_the_server_busy_is_made_again(transport: TransportName) -> None:
+    service, noted = noting()
+    async with serving(service, hosts=HOSTS) as url, middle_of(port_of(url)) as middle:
+        middle.canned = [canned(503), canned(429), b"", canned(502)]
+        client = connect(f"http://127.0.0.1:{middle.port}/telewire", transport=transport)
+        async with client as remote:
+            assert await remote.note(1) == 1
+            assert middle.canned == []
+            assert client.state == "connected"
+        assert noted == [1]
+
+
+@both
+async def test_a_post_that_is_refused_ends_its_transport_with_a_sentence(transport: TransportName) -> None:
+    service, noted = noting()
+    async with serving(service, hosts=HOSTS) as url, middle_of(port_of(url)) as middle:
+        where = f"http://127.0.0.1:{middle.port}/telewire"
+        middle.canned = [canned(403, "Not from here.")]
+        with pytest.raises(NetworkError, match="request of the session with status 403: Not from here"):
+            async with connect(where, transport=transport):
+                pass
+        middle.canned = [b""] * 20
+        with pytest.raises(NetworkError, match="did not answer a request of the session"):
+            async with connect(where, transport=transport):
+                pass
+        assert len(middle.canned) == 15
+        middle.canned = []
+        async with connect(where, transport=transport) as remote:
+            assert await remote.note(1) == 1
+        assert noted == [1]
+
+
 @both
 async def test_cold_stream_of_100_000_items(transport: TransportName) -> None:
     """Failure 1 of the prior art: a fresh link that deadlocks on credit."""
