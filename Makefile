@@ -2,15 +2,19 @@
 # On Windows, or without make: py scripts\dev.py test
 #
 #   make test ARGS="-k countdown"     make fuzz TARGET=decode SECONDS=60     make mutants ARGS=NAME
+#   make simulate SEEDS=100000        make simulate SEED=7
 
 PYTHON ?= $(shell for p in python python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 DEV = $(if $(PYTHON),$(PYTHON),$(error telewire needs Python 3.11 or newer on the PATH, or PYTHON=path)) scripts/dev.py
 
-.PHONY: demo test check bench mutants fuzz flood second conformance clean
+.PHONY: demo test check bench mutants fuzz flood second conformance simulate soak clean
 
-demo test check bench mutants flood second conformance clean:
+demo test check bench mutants flood second conformance soak clean:
 	@$(DEV) $@ $(ARGS)
 
 fuzz:
 	@$(DEV) $@ $(TARGET) $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+
+simulate:
+	@$(DEV) $@ $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -437,6 +437,14 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Sequence[str]], int]]]] = {
         "garbage from 50 connections, and how a client beside them is served: flood [--seconds N]",
         lambda arguments: run_script("test", "tests/security/flood.py", arguments),
     ),
+    "simulate": (
+        "peers, networks and crashes in virtual time, as seeds say: simulate [--seeds N] [--seed S]",
+        lambda arguments: run_script("test", "tests/simulation/run.py", arguments),
+    ),
+    "soak": (
+        "cut sessions behind every byte, and hundreds of times on real sockets: soak [--cuts N]",
+        lambda arguments: run_script("test", "tests/simulation/soak.py", arguments),
+    ),
     "second": ("hold the codec against the second decoder of the specification: second [--count N]", second),
     "conformance": (
         "all scenarios of the specification against our machine and servers: conformance [--only PATTERN]",

@@ -125,7 +125,7 @@ class Acceptor:
             if until > now and len(unheard) < UNHEARD:
                 break
             del unheard[oldest]
-        unheard[name] = now + connection.limits.hello_seconds, token, principal, waiting
+        unheard[name] = now + connection.limits.resume_seconds, token, principal, waiting
 
     def _is_unheard(self, resume: Resume, rest: Sequence[Frame], principal: Hashable, now: float) -> bool:
         """Whether it asks for a session that had no hello of its client's, and brings one."""

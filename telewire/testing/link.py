@@ -147,6 +147,10 @@ class Direction:
         if self.arrived >= byte:
             self.link.cut(told)
 
+    def call_off(self) -> None:
+        """Cut no more where that has not happened."""
+        self._cut_at = None
+
     def black_hole(self) -> None:
         """Swallow what arrives from now on."""
         self._hole = True

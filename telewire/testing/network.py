@@ -177,10 +177,15 @@ class Network:
             link.black_hole()
 
     def heal(self) -> None:
-        """End black holes and holds everywhere; what has vanished stays lost (:meth:`Link.black_hole`)."""
+        """End black holes and holds everywhere, and call off the cuts that have not come.
+
+        What has vanished stays lost (:meth:`Link.black_hole`).
+        """
         self.reachable = True
         for link in self.links:
             link.heal()
+            link.up.call_off()
+            link.down.call_off()
 
     def make_link(self, client: Peer) -> Link:
         """Set off to a host."""
