@@ -98,6 +98,8 @@ def main(arguments: Sequence[str]) -> int:
             port = stack.enter_context(serving(command))
             options += ["--url", f"{name}websocket=ws://127.0.0.1:{port}{path}"]
             options += ["--url", f"{name}exchange=http://127.0.0.1:{port}{path}"]
+            options += ["--url", f"{name}HTTP session=session+http://127.0.0.1:{port}{path}"]
+            options += ["--url", f"{name}SSE and POST=sse+http://127.0.0.1:{port}{path}"]
         reports = [
             part
             for kind, name in (("html", "report.html"), ("junit", "junit.xml"), ("json", "report.json"))

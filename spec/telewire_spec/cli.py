@@ -131,8 +131,7 @@ def server_at(written: str, patience: float) -> UrlSubject:
 def plan_of(cases: Sequence[Case], subject: Subject, role: str | None = None) -> list[Job]:
     """What is to be run against one subject: each case in each role that both have."""
     if isinstance(subject, UrlSubject):
-        fitting = for_the_wire(cases, exchange=subject.url.startswith("http"))
-        return [(case, "server", subject) for case in fitting]
+        return [(case, "server", subject) for case in for_the_wire(cases, subject)]
     roles = [role] if role else ["client", "server"]
     able = getattr(subject, "roles", ("client", "server"))
     return [

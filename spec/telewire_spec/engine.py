@@ -18,6 +18,7 @@ __all__ = ["PASSING", "Result", "run_case"]
 
 PASSING: Final = ("pass", "non-strict")
 IGNORED: Final = frozenset({"ACK", "PING", "GRANT"})
+FIRST_POSITIONED: Final = 16
 SESSION: Final = b"conformance"
 TOKEN: Final = b"conformance 16 b"
 GREASE: Final[dict[str, Any]] = {
@@ -91,7 +92,12 @@ class Run:
         self.where = "the opening"
         # A subject that tells nothing of its events speaks in its own time: frames cross.
         self.silent = bool(getattr(subject, "silent", False))
-        self.watch = Watch(role, case.peer_limits, exchange=case.exchange, at_once=not self.silent)
+        # On a carrier that may repeat or reorder, each batch states where it stands (TW-SES-050).
+        self.places = bool(getattr(subject, "places", False))
+        self.ignored = IGNORED | ({"POSITION"} if self.places else set())
+        self.watch = Watch(
+            role, case.peer_limits, exchange=case.exchange, at_once=not self.silent, places=self.places
+        )
 
     def whole(self) -> None:
         """The opening, the steps, and nothing behind them."""
@@ -158,7 +164,7 @@ class Run:
 
     def expect_hello(self) -> None:
         """Take the implementation's hello."""
-        frame = self.next_frame(frozenset())
+        frame = self.next_frame(frozenset({"POSITION"}))
         if frame is None or frame["frame"] != "HELLO":
             raise self.failed(f"{'nothing' if frame is None else show(frame)} came instead of a HELLO")
 
@@ -275,6 +281,8 @@ class Run:
 
     def emit(self, frames: list[bytes]) -> None:
         """Send a batch of frames."""
+        if self.places and any(frame[1] & 31 >= FIRST_POSITIONED or frame[1] == 0x18 for frame in frames):
+            frames = [make_frame({"POSITION": {"position": self.watch.sent_positioned}}), *frames]
         self.emit_batch(head(4, len(frames)) + b"".join(frames))
 
     def emit_batch(self, batch: bytes) -> None:
@@ -322,7 +330,7 @@ class Run:
 
     def unexpected(self) -> Frame | None:
         """The first frame that is left and counts."""
-        return next((frame for frame in self.frames if frame["frame"] not in IGNORED), None)
+        return next((frame for frame in self.frames if frame["frame"] not in self.ignored), None)
 
     def expect(self, step: Mapping[str, Any]) -> None:
         """Hold frames against patterns, in their order, or in any."""
@@ -341,7 +349,7 @@ class Run:
     def expect_frames(self, patterns: list[Any], unordered: bool) -> None:
         """Take as many frames as there are patterns, and then none."""
         named = {next(iter(pattern)) for pattern in patterns}
-        ignored = IGNORED - named
+        ignored = self.ignored - named
         waiting = list(patterns)
         while waiting:
             frame = self.next_frame(ignored)
@@ -404,7 +412,7 @@ class Run:
             return
         self.pings += 1
         self.emit([make_frame({"PING": {"number": self.pings}})])
-        frame = self.next_frame(IGNORED)
+        frame = self.next_frame(self.ignored)
         if frame is None or frame["frame"] != "PONG" or frame["number"] != self.pings:
             raise self.failed(f"{'nothing' if frame is None else show(frame)} came instead of a PONG")
 

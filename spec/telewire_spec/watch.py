@@ -47,14 +47,22 @@ class Watch:
         limits: of the runner, which bind what the implementation sends.
         exchange: the conversation is an exchange, so that there is no credit.
         at_once: an answer comes before the next frame of the runner is sent, so nothing crosses.
+        places: the carrier may repeat or reorder, so that batches state their positions.
     """
 
     def __init__(
-        self, role: str, limits: Mapping[str, int], *, exchange: bool = False, at_once: bool = True
+        self,
+        role: str,
+        limits: Mapping[str, int],
+        *,
+        exchange: bool = False,
+        at_once: bool = True,
+        places: bool = False,
     ) -> None:
         self.role = role
         self.limits = {**DEFAULTS, **limits}
         self.exchange = exchange
+        self.places = places
         self.departures: list[str] = []
         self.hello: Frame | None = None
         self.heard_hello = False
@@ -131,12 +139,23 @@ class Watch:
             raise Broken("TW-FRM-020", f"The batch {batch[:200].hex()} is not encoded deterministically.")
         if len(frames) > self.limits["batch_frames"]:
             raise Broken("TW-FRM-002", f"A batch has {len(frames)} frames.")
+        placed = [type_of(frame) for frame, _ in frames if frame["frame"] != "CLOSE"]
+        if (
+            self.places
+            and any(kind >= FIRST_POSITIONED for kind in placed)
+            and placed[0] != NAMES["POSITION"]
+        ):
+            raise Broken("TW-SES-050", "A batch with positioned frames does not begin with POSITION.")
         for frame, data in frames:
             self._judge(frame, data)
         return [frame for frame, _ in frames]
 
     def _judge(self, frame: Frame, data: bytes) -> None:
         name = frame["frame"]
+        if name == "POSITION" and self.places:
+            # It belongs to its batch, and may stand ahead of the first frame.
+            self._sign(frame)
+            return
         if self.closed:
             raise Broken("TW-ERR-050", f"{name} follows a CLOSE.")
         if self.first and name not in ("HELLO", "RESUME", "CLOSE"):
@@ -230,6 +249,12 @@ class Watch:
             if frame["received"] > self.sent_positioned:
                 raise Broken(
                     "TW-SES-010", f"ACK states {frame['received']}, and {self.sent_positioned} were sent."
+                )
+        elif name == "POSITION" and self.places:
+            if frame["position"] != len(self.positioned):
+                raise Broken(
+                    "TW-SES-050",
+                    f"POSITION states {frame['position']}, and {len(self.positioned)} have come.",
                 )
         elif name == "POSITION":
             raise Broken("TW-SES-050", "POSITION came on a carrier that neither retries nor reorders.")

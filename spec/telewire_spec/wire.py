@@ -21,7 +21,7 @@ class UrlSubject:
     """A server at an address: ``ws`` and ``wss`` for WebSocket, ``http`` and ``https`` for exchanges.
 
     Args:
-        url: where it is.
+        url: where it is; ``session+http`` and ``sse+http`` are HTTP sessions.
         carrier: what the report calls it.
         patience: seconds to wait for what should come.
     """
@@ -31,7 +31,12 @@ class UrlSubject:
 
     def __init__(self, url: str, *, carrier: str | None = None, patience: float = 5.0) -> None:
         self.url = url
-        self.carrier = carrier or ("exchange" if url.startswith("http") else "websocket")
+        scheme = url.partition(":")[0]
+        self.places = "+" in scheme
+        """Whether its carrier may repeat or reorder, so that batches state their positions."""
+        self.exchange = scheme in ("http", "https")
+        plain = "exchange" if self.exchange else "websocket"
+        self.carrier = carrier or (scheme.partition("+")[0] if self.places else plain)
         self.patience = patience
         self.link: Link | None = None
 
@@ -85,12 +90,15 @@ class UrlSubject:
             self.link = None
 
 
-def for_the_wire(cases: Sequence[Case], *, exchange: bool) -> list[Case]:
+def for_the_wire(cases: Sequence[Case], subject: UrlSubject) -> list[Case]:
     """Those that the wire can show: all against the service, and of the machine those without commands.
 
-    Over an exchange there is one call and no PONG, so only what needs no more is left.
+    Over an exchange there is one call and no PONG, so only what needs no more is left; over an HTTP session
+    there is always a session, so what needs that there is none is left out.
     """
-    if exchange:
+    if subject.places:
+        return [replace(case, resume=True) for case in cases if case.against == "service"]
+    if subject.exchange:
         return [
             replace(case, exchange=True) for case in cases if case.against == "service" and not case.needs
         ]

@@ -164,10 +164,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield process.url
 
 
-@pytest.mark.parametrize("carrier", ["websocket", "exchange"])
-def test_our_server_passes_from_the_wire(server: str, carrier: str) -> None:
-    url = server if carrier == "exchange" else server.replace("http", "ws", 1)
-    subject = UrlSubject(url)
+@pytest.mark.parametrize("scheme", ["ws", "http", "session+http", "sse+http"])
+def test_our_server_passes_from_the_wire(server: str, scheme: str) -> None:
+    subject = UrlSubject(server.replace("http", scheme, 1), patience=10.0)
     jobs = plan_of(CASES, subject)
     assert len(jobs) > 90
     results = [run_case(case, role, subject) for case, role, _ in jobs]

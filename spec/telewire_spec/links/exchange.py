@@ -9,7 +9,7 @@ import h11
 from telewire_spec.links.link import connect_socket
 from telewire_spec.plain import head
 
-__all__ = ["ExchangeLink"]
+__all__ = ["CONTENT_TYPE", "ExchangeLink", "take_batches"]
 
 CONTENT_TYPE = "application/telewire"
 
@@ -76,14 +76,19 @@ class ExchangeLink:
                 return
 
     def _batches(self) -> list[bytes]:
-        """Take whole byte strings from what has come."""
-        batches = []
-        while self.data:
-            width = {24: 1, 25: 2, 26: 4, 27: 8}.get(self.data[0] & 31, 0)
-            length = int.from_bytes(self.data[1 : 1 + width], "big") if width else self.data[0] & 31
-            end = 1 + width + length
-            if len(self.data) < max(end, 1 + width):
-                break
-            batches.append(self.data[1 + width : end])
-            self.data = self.data[end:]
+        batches, self.data = take_batches(self.data)
         return batches
+
+
+def take_batches(data: bytes) -> tuple[list[bytes], bytes]:
+    """The byte strings that are whole, and what is left behind them."""
+    batches = []
+    while data:
+        width = {24: 1, 25: 2, 26: 4, 27: 8}.get(data[0] & 31, 0)
+        length = int.from_bytes(data[1 : 1 + width], "big") if width else data[0] & 31
+        end = 1 + width + length
+        if len(data) < max(end, 1 + width):
+            break
+        batches.append(data[1 + width : end])
+        data = data[end:]
+    return batches, data

@@ -34,10 +34,13 @@ class Link(Protocol):
 def open_link(url: str, seconds: float) -> Link:
     """Connect: over WebSocket for ws and wss, by an exchange for http and https.
 
+    ``session+http`` is an HTTP session, ``sse+http`` one whose downlink is an event stream; https alike.
+
     Raises:
         LinkFailed: see the text.
     """
     from telewire_spec.links.exchange import ExchangeLink
+    from telewire_spec.links.session import SessionLink
     from telewire_spec.links.websocket import WebSocketLink
 
     scheme = urlsplit(url).scheme
@@ -45,7 +48,12 @@ def open_link(url: str, seconds: float) -> Link:
         return WebSocketLink(url, seconds)
     if scheme in ("http", "https"):
         return ExchangeLink(url, seconds)
-    raise LinkFailed(f"{url} begins with {scheme!r}; use ws, wss, http or https.")
+    kind, _, rest = scheme.partition("+")
+    if kind in ("session", "sse") and rest in ("http", "https"):
+        return SessionLink(url.partition("+")[2], seconds, events=kind == "sse")
+    raise LinkFailed(
+        f"{url} begins with {scheme!r}; use ws, wss, http or https, or session+http or sse+http."
+    )
 
 
 def connect_socket(url: str, seconds: float) -> socket.socket:
