@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from telewire.errors import NetworkError, TransportUnsuitable
+from telewire.errors import TelewireError
 from telewire.runtime.attachment import Attachment
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ async def reconnect(
             with anyio.fail_after(timeout):
                 await open_transport(accept)
                 await answered()
-        except (NetworkError, TransportUnsuitable, OSError):  # a TimeoutError is one, too
+        except (TelewireError, OSError, ValueError):  # a TimeoutError is an OSError; headers may not do
             driver.give_transport_up()
         if not away():
             return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, final
 import anyio
 
 from telewire.core.states import ConnectionState, LinkState
-from telewire.errors import NetworkError, ProtocolError
+from telewire.errors import TelewireError
 from telewire.runtime.attachment import Attachment
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Upgrading:
                 await candidate.decided.wait()
                 if candidate.attachment is not None:
                     await self._answered()
-        except (NetworkError, ProtocolError, OSError):  # a TimeoutError is one, too
+        except (TelewireError, OSError, ValueError):  # a TimeoutError is an OSError; headers may not do
             if candidate.attachment is not None and driver.attachment is candidate.attachment:
                 driver.give_transport_up()
         finally:

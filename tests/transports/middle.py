@@ -33,6 +33,8 @@ class Middle:
         self.cut_after: int | None = None
         """Bytes, either way, behind which the connection that they come on is reset; once."""
         self.passed = 0
+        self.posters = 0
+        """Connections with POSTs of a session so far."""
         self.cuts = 0
         self.canned: list[bytes] = []
         """What is answered to the next connections with a POST, instead of asking."""
@@ -70,6 +72,7 @@ class Middle:
         if post and self.canned:
             await client.send(self.canned.pop(0))
             return
+        self.posters += post
         if post:
             port = self.post_target() or port
         async with await anyio.connect_tcp("127.0.0.1", port) as server:

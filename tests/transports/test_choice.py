@@ -263,3 +263,23 @@ async def test_leaving_at_any_moment_of_the_switch_is_an_end_in_order() -> None:
             assert states == ["connected", "lost"]
         await until(lambda: len(numbers.ended) == 40)
         assert set(numbers.ended) == {None}
+
+
+async def test_headers_that_do_not_do_any_more_end_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upgrading, "FIRST_SECONDS", 0.01)
+    numbers = Numbers()
+    asked = 0
+
+    def headers() -> dict[str, str]:
+        nonlocal asked
+        asked += 1
+        # The first are those of the session, the next those of two WebSockets.
+        return {"X-Who": "bad\n"} if asked in (2, 3) else {"X-Who": "good"}
+
+    async with serving(numbers.service, hosts=HOSTS) as url, middle_of(port_of(url)) as middle:
+        client = connect(where(middle), headers=headers)
+        async with client as remote:
+            assert await remote.how() == "http"
+            await moved(client)
+            assert asked == 4
+            assert await remote.how() == "websocket"

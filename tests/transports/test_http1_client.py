@@ -347,7 +347,9 @@ async def test_headers_that_are_none(made: object, says: str) -> None:
             await remote.f()
 
 
-@pytest.mark.parametrize("name", ["Host", "content-type", "Transfer-Encoding", "Expect"])
+@pytest.mark.parametrize(
+    "name", ["Host", "content-type", "Transfer-Encoding", "Expect", "Accept", "Telewire-Session"]
+)
 def test_headers_that_are_the_requests_own_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="belongs to the HTTP request itself"):
         connect("http://127.0.0.1/telewire", transport="exchange", headers={name: "x"})

@@ -281,6 +281,24 @@ def canned(status: int, text: str = "") -> bytes:
 
 
 @both
+async def test_there_is_one_post_in_flight(transport: TransportName) -> None:
+    """TW-SES-053, seen from between."""
+    service, noted = noting()
+    async with serving(service, hosts=HOSTS) as url, middle_of(port_of(url)) as middle:
+        async with connect(f"http://127.0.0.1:{middle.port}/telewire", transport=transport) as remote:
+            before = middle.posters
+            middle.mute = anyio.Event()
+            calls = []
+            for number in range(50):
+                calls.append(remote.note(number))
+                await anyio.wait_all_tasks_blocked()
+            assert middle.posters <= max(1, before)
+            middle.mute.set()
+            assert [await call for call in calls] == list(range(50))
+        assert noted == list(range(50))
+
+
+@both
 async def test_a_post_that_finds_the_server_busy_is_made_again(transport: TransportName) -> None:
     service, noted = noting()
     async with serving(service, hosts=HOSTS) as url, middle_of(port_of(url)) as middle:

@@ -23,7 +23,8 @@ __all__ = ["ClientExchange", "Http1Client", "Opening"]
 
 _OURS: Final = frozenset(
     {
-        *("host", "connection", "upgrade", "te", "trailer", "expect"),
+        *("host", "connection", "upgrade", "te", "trailer", "expect", "accept"),
+        *("telewire-session", "telewire-route"),
         *("content-type", "content-length", "content-encoding", "transfer-encoding"),
     }
 )
