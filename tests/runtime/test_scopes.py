@@ -69,17 +69,19 @@ async def test_scope_held_across_yield(connected: Connected, anyio_backend: str)
 async def test_cancellations_at_a_yield_lose_no_item(connected: Connected) -> None:
     service = Service()
     seen: list[str] = []
-    over = anyio.Event()
+    left_inner, over = anyio.Event(), anyio.Event()
+    inner, outer = anyio.CancelScope(), anyio.CancelScope()
 
     @service.function
     async def twice() -> AsyncIterator[int]:
         number = 0
-        with anyio.move_on_after(0.04):
-            with anyio.move_on_after(0.02):
+        with outer:
+            with inner:
                 while True:
                     yield number
                     number += 1
             seen.append("inner")
+            left_inner.set()
             yield -1
             yield -2
         seen.append("outer")
@@ -88,6 +90,12 @@ async def test_cancellations_at_a_yield_lose_no_item(connected: Connected) -> No
     async with connected(service) as world:
         iterator = await world.remote.twice()
         assert await anext(iterator) == 0
+        # Until it stands at a yield, for want of credit.
+        await anyio.wait_all_tasks_blocked()
+        inner.cancel()
+        await left_inner.wait()
+        await anyio.wait_all_tasks_blocked()
+        outer.cancel()
         await over.wait()
         rest = [number async for number in iterator]
         assert rest == [*range(1, len(rest)), -1]
