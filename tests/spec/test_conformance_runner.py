@@ -13,14 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from telewire_spec.casefile import Case, load_suites
+from telewire.limits import Limits
+from telewire_spec.casefile import CASE_KEYS, STEPS, Case, load_suites
 from telewire_spec.cli import plan_of
-from telewire_spec.engine import Result, run_case
+from telewire_spec.driver import telling
+from telewire_spec.driver.application import Application
+from telewire_spec.engine import PASSING, Result, run_case
+from telewire_spec.layout import CODES, NAMES, limit_numbers
 from telewire_spec.plan import known_failing, summarise
 from telewire_spec.process import ProcessSubject
 from telewire_spec.subject import SubjectFailed, Unsupported
+from telewire_spec.watch import DEFAULTS
 from telewire_spec.wire import UrlSubject
 from tests.cli import serving
+from tests.test_registries import numbers
 
 DRIVER = f"{shlex.quote(sys.executable)} -m telewire_spec.driver"
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -181,3 +187,21 @@ def test_nobody_there_is_a_failure() -> None:
     assert "cannot be reached" in done.reason
     done = run_case(case, "server", UrlSubject("ftp://127.0.0.1:9/", patience=1.0))
     assert "use ws, wss, http or https" in done.reason
+
+
+def test_the_document_names_every_step_command_event_and_verdict() -> None:
+    text = (Path(__file__).parents[2] / "spec" / "conformance.md").read_text(encoding="utf-8")
+    steps = {f"`{step}: " for step in STEPS} - {"`cut: ", "`attach: ", "`steps: "}
+    commands = {name.removeprefix("_do_") for name in dir(Application) if name.startswith("_do_")}
+    words = {f"`{name}`" for name in (*CASE_KEYS, *commands)}
+    source = Path(telling.__file__).read_text(encoding="utf-8")
+    words |= {f"`{name}`" for name in re.findall(r'(?:"event": |name = )"(\w+)"', source)}
+    verdicts = {f"| {verdict} |" for verdict in (*PASSING, "unsupported", "fail")}
+    assert {each for each in steps | words | verdicts if each not in text} == set()
+
+
+def test_limits_and_codes_are_those_of_the_registries() -> None:
+    assert limit_numbers() == numbers("limits.csv")
+    assert numbers("errors.csv") == CODES
+    assert numbers("frames.csv") == NAMES
+    assert {name: getattr(Limits(), name) for name in DEFAULTS} == DEFAULTS
