@@ -56,6 +56,8 @@ class Actor(App):
         self.asked: dict[Call, bytes] = {}
         self.answers: dict[Call, bytes] = {}
         self.results: dict[Call, tuple[int, bytes]] = {}
+        self.in_flight: dict[Call, Stream] = {}
+        self.to_lose: list[Call] = []
         self.last_on: dict[Stream, int] = {}
         self.closed: ConnectionClosed | None = None
         self.crashed = False
@@ -80,6 +82,8 @@ class Actor(App):
             return
         if isinstance(event, SessionDetached):
             self.away_since = self.clock[0]
+            gone = [call for call in self.mine if not call.resumable and call.number is not None]
+            self.to_lose += [call for call in gone if call not in self.results]
         elif isinstance(event, SessionResumed):
             self.moving = False
         self.take([event])
@@ -124,7 +128,9 @@ class Actor(App):
         elif isinstance(event, StreamEnded):
             self.natural.add(event.stream)
         elif isinstance(event, StreamStopped):
-            self.stopped.add(event.stream)
+            owner = event.stream.call
+            if owner is not None and not owner.over:
+                self.stopped.add(event.stream)
         elif isinstance(event, CallReceived):
             self.started[event.call] = event.payload
             if isinstance(event.target, Stream):
@@ -168,6 +174,8 @@ class Actor(App):
         for call in self.mine:
             if call not in before:
                 self.asked[call] = b""
+                # Some are lost with their transport.
+                call.resumable = self.choose(6) > 0
 
     def _answer(self, call: Call) -> None:
         payload = self.payload()
@@ -215,6 +223,7 @@ class Actor(App):
             return
         self.mine[call] = 0
         self.asked[call] = b""
+        self.in_flight[call] = function
         self.connection.release(function)
         self.ended.add((function, "receive"))
         try:
@@ -270,6 +279,8 @@ class Actor(App):
         assert not self.mine, "a call of ours has no end"
         assert set(self.asked) == set(self.results), "a call of ours has no answer"
         assert self.over == {*self.asked, *self.started}, "the end of a call was not told"
+        for call in self.to_lose:
+            assert self.results[call][0] == ErrorCode.SESSION_LOST, "a call has outlived its transport"
         assert_empty(self.connection)
         departures = self.connection._departures
         assert departures is None or departures.held == departures.drawn == 0
@@ -302,6 +313,9 @@ class Actor(App):
                 assert other.answers[twin_call] == payload, "an answer is another one than was given"
             elif code == ErrorCode.NOT_STARTED:
                 assert twin_call is None, "a call was started that is said not to have been"
+            elif code == ErrorCode.REFERENCE_RELEASED and call in self.in_flight:
+                released = theirs.get((self.in_flight[call].number, True))
+                assert released not in other.stopped, "a call was overtaken by the release of its function"
 
 
 SENT = (Kind.ITEMS, Kind.BYTES, Kind.CHANNEL)

@@ -207,6 +207,8 @@ class Simulation:
         self.pass_time(HEALING)
         for actor in self.actors:
             assert actor.crashed or actor.closed or not actor.connection.detached, "it has not come back"
+            alone = actor.other is not None and actor.other.crashed
+            assert actor.crashed or actor.closed or not alone, "a session waits for a side that is no more"
         pairs = [(a, a.other) for a in self.clients if a.other and a.alive and a.other.alive]
         for pair in pairs:
             self.return_credit(pair)
