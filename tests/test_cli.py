@@ -40,18 +40,18 @@ def test_version(run_python: Run) -> None:
 def test_help_names_the_commands(run_python: Run) -> None:
     done = run_python("-m", "telewire", "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    for name in ("serve", "call", "list", "decode", "demo"):
+    for name in ("serve", "call", "list", "trace", "decode", "demo"):
         assert f"\n  {name} " in done.stdout
 
 
-@pytest.mark.parametrize("name", ["serve", "call", "list", "decode", "demo"])
+@pytest.mark.parametrize("name", ["serve", "call", "list", "trace", "decode", "demo"])
 def test_help_of_every_command_has_an_example(name: str) -> None:
     shown = CliRunner().invoke(main, [name, "--help"]).output
     assert re.search(rf"Examples?:\n +telewire {name} ", shown)
     assert max(map(len, shown.splitlines())) <= 110
 
 
-@pytest.mark.parametrize("name", ["call", "list"])
+@pytest.mark.parametrize("name", ["call", "list", "trace"])
 def test_help_tells_the_statuses_that_scripts_can_use(name: str) -> None:
     shown = CliRunner().invoke(main, [name, "--help"]).output
     table = shown.partition("Exit status:\n")[2]

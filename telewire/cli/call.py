@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import click
 
 from telewire.cli.arguments import parse_arguments, parse_headers
@@ -11,10 +14,11 @@ from telewire.cli.results import Results
 from telewire.cli.saving import Bars
 from telewire.errors import TelewireError
 from telewire.runtime.byte_stream import ByteStream
+from telewire.runtime.client import Client
 from telewire.runtime.remote import with_options
 from telewire.runtime.transport import TransportName
 
-__all__ = ["call"]
+__all__ = ["call", "show_call"]
 
 EPILOG = f"""\b
 Examples:
@@ -76,16 +80,30 @@ def call(
             for value in (*args, *kwargs.values()):
                 if isinstance(value, ByteStream):
                     bars.watch(value, f"sending {value.name}")
-            async with connection_to(url, parsed, transport, patience) as remote:
-                started = with_options(remote[name], timeout=timeout)(*args, **kwargs)
-                try:
-                    await results.show(await started)
-                except TelewireError as error:
-                    results.fail(error)
-                except BaseException:
-                    started.cancel("interrupted")
-                    raise
-                await started.aclose()
+            client = connection_to(url, parsed, transport, patience)
+            await show_call(client, name, args, kwargs, timeout, results)
         return results.status
 
     run(perform, json)
+
+
+# Any: arguments of whatever types a terminal can express.
+async def show_call(
+    client: Client,
+    name: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    timeout: float | None,
+    results: Results,
+) -> None:
+    """Connect, make one call and show all that it gives; Ctrl-C cancels it on the other side too."""
+    async with client as remote:
+        started = with_options(remote[name], timeout=timeout)(*args, **kwargs)
+        try:
+            await results.show(await started)
+        except TelewireError as error:
+            results.fail(error)
+        except BaseException:
+            started.cancel("interrupted")
+            raise
+        await started.aclose()

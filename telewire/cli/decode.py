@@ -18,7 +18,7 @@ from telewire.limits import Limits
 from telewire.wire import BatchReader, Frame, decode_batch
 from telewire.wire.frames import Chunk, Declaration, Flag, Fragment
 
-__all__ = ["CaptureError", "Decoded", "decode", "read_capture"]
+__all__ = ["CaptureError", "Decoded", "decode", "read_capture", "rule_of", "text_of"]
 
 READ: Final = 64 * 1024
 CUT: Final = 120
@@ -99,11 +99,16 @@ def _frames(batch: bytes, offset: int, number: int, limits: Limits) -> Iterator[
         frames = decode_batch(batch, limits)
     except RemoteProtocolError as error:
         at = offset + _first_wrong(batch, limits)
-        raise CaptureError(at, RULES.get(error.code, "spec/02-frames.md"), error) from None
+        raise CaptureError(at, rule_of(error), error) from None
     at = _head_bytes(batch[0])
     for frame in frames:
         yield Decoded(offset + at, number, frame)
         at = item_end(batch, at)
+
+
+def rule_of(error: RemoteProtocolError) -> str:
+    """Where the specification says what would be right."""
+    return RULES.get(error.code, "spec/02-frames.md")
 
 
 def _first_wrong(batch: bytes, limits: Limits) -> int:
@@ -165,11 +170,16 @@ def _payload(frame: Frame, payload: bytes) -> str:
 
 
 def line_of(decoded: Decoded, full: bool) -> str:
-    """One line for a frame: offset, name, fields, and its payload last."""
-    said = fields_of(decoded.frame)
+    """One line for a frame of a capture: where it begins, and what it says."""
+    return f"{decoded.offset:>8}  {text_of(decoded.frame, full)}"
+
+
+def text_of(frame: Frame, full: bool) -> str:
+    """A frame on one line: name, fields, and its payload last."""
+    said = fields_of(frame)
     payload = said.pop("payload", None)
     parts = [f"{name} {_shown(value)}" for name, value in said.items()]
-    text = f"{decoded.offset:>8}  {type(decoded.frame).__name__.upper():<8} {', '.join(parts)}".rstrip()
+    text = f"{type(frame).__name__.upper():<8} {', '.join(parts)}".rstrip()
     if payload is None:
         return text
     if not full and len(payload) > CUT:

@@ -14,6 +14,7 @@ from telewire.cli.call import call
 from telewire.cli.decode import decode
 from telewire.cli.listing import list_functions
 from telewire.cli.serve import serve
+from telewire.cli.trace import trace
 from telewire.demo.run import TITLES, USUAL, run
 from telewire.demo.table import DEMONSTRATIONS, folder
 from telewire.runtime.transport import TransportName
@@ -72,5 +73,5 @@ def demo(
     sys.exit(0 if good else 1)
 
 
-for command in (serve, call, list_functions, decode, demo):
+for command in (serve, call, list_functions, trace, decode, demo):
     main.add_command(command)

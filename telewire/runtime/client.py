@@ -26,6 +26,7 @@ from telewire.runtime.server import Server, answer, refuse
 from telewire.runtime.service import Service
 from telewire.runtime.signatures import Signature
 from telewire.runtime.threads import on_loop
+from telewire.runtime.tracing import Tracing
 from telewire.runtime.transport import (
     AcceptTransport,
     ExchangeMaker,
@@ -37,6 +38,7 @@ from telewire.runtime.upgrading import Upgrading
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Backend, Signal, Task
+    from telewire.runtime.tracing import BatchCallback
 
 __all__ = ["Client"]
 
@@ -81,6 +83,7 @@ class Client:
         self._returning = False
         self._return: Task | None = None
         self._listeners: list[Callable[[str], object]] = []
+        self._tracing: Tracing | None = None
         self._told = "new"
         self._entering = True
         self._maker = exchanges
@@ -152,6 +155,15 @@ class Client:
                 self._listeners.remove(callback)
 
         return stop
+
+    def on_batch(self, callback: BatchCallback) -> None:
+        """Call ``callback(direction, batch)``, on the loop, for each batch ``"sent"`` or ``"received"``.
+
+        For looking at a conversation, as ``telewire trace`` does: ``telewire.wire.decode_batch`` gives the
+        frames, which hold the session's token. Call it before the client is entered; a second call takes
+        the place of the first. A callback that fails is logged.
+        """
+        self._tracing = Tracing(callback)
 
     def _tell(self) -> None:
         """Tell of a change, once for each."""
@@ -289,7 +301,7 @@ class Client:
             before.digest()
             self._opened, self._gone, self._error = False, False, None
         connection = Connection("client", limits=self._limits, resume=self._resume, now=self._backend.now())
-        self._driver = Driver(self._backend, connection, transport, self)
+        self._driver = Driver(self._backend, connection, transport, self, tracing=self._tracing)
         return self._driver.attach(transport)
 
     def opened(self) -> None:
@@ -443,7 +455,7 @@ class Client:
             peer_limits=self._known_limits,
         )
         host = _Exchange(self)
-        driver = host.driver = Driver(backend, connection, transport, host, self._running)
+        driver = host.driver = Driver(backend, connection, transport, host, self._running, self._tracing)
         call = start_call(driver, name, args, kwargs, options, signature)
         self._exchanges.add(driver)
         transport.open(driver)

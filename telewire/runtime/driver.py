@@ -46,6 +46,7 @@ from telewire.wire.frames import Kind
 if TYPE_CHECKING:
     from telewire.runtime.attachment import Route
     from telewire.runtime.backend import Backend, Timer
+    from telewire.runtime.tracing import Tracing
     from telewire.runtime.transport import ExchangeTransport, Request, Transport
 
 __all__ = ["HTTP", "CallEnd", "Driver", "Host", "StreamEnd", "drivers"]
@@ -170,8 +171,10 @@ class Driver:
         transport: Transport,
         host: Host,
         running: Running | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.backend = backend
+        self.tracing = tracing
         self.connection = connection
         self.transport = transport
         self.host = host
@@ -199,6 +202,8 @@ class Driver:
 
     def batch_received(self, batch: bytes) -> None:
         """Feed one batch, hand out what it means, and let the answers leave with this pass."""
+        if self.tracing is not None:
+            self.tracing.received(batch)
         self.connection.receive_data(batch, self.backend.now())
         self.dispatch()
         if self._exchange is not None:
@@ -342,6 +347,8 @@ class Driver:
                         break
                     batches += more
                     size = size + sum(map(len, more)) if size < PASS_BYTES else 0
+                if self.tracing is not None:
+                    self.tracing.sent(batches)
                 if self._exchange is None:
                     transport.send(batches)
                 if not size and transport.writable:
