@@ -7,7 +7,7 @@ import { BYTES, CALL, CHANNEL, FUNCTION, ITEMS, PROMISE } from "./streams.mjs";
 import { nodeOf, plainOf, splitItems } from "./plain.mjs";
 
 const KINDS = { call: CALL, promise: PROMISE, items: ITEMS, bytes: BYTES, function: FUNCTION, channel: CHANNEL };
-const INFO = { name: "telewire in JavaScript", roles: ["client"], needs: [], carrier: "memory" };
+const INFO = { name: "telewire in JavaScript", roles: ["client"], needs: [], declines: ["channel"], carrier: "memory" };
 
 class Unsupported extends Error {}
 

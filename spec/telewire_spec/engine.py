@@ -123,6 +123,9 @@ class Run:
         for need in self.needs():
             if need not in getattr(self.subject, "needs", (need,)):
                 raise Unsupported(f"It does not have {need}.")
+        for kind in getattr(self.subject, "declines", ()):
+            if kind in declared(self.case.steps):
+                raise Unsupported(f"It declines streams of the kind {kind} (TW-DOC-005).")
         options: dict[str, Any] = {
             "role": self.role,
             "limits": dict(self.case.limits),
@@ -415,6 +418,18 @@ class Run:
         frame = self.next_frame(self.ignored)
         if frame is None or frame["frame"] != "PONG" or frame["number"] != self.pings:
             raise self.failed(f"{'nothing' if frame is None else show(frame)} came instead of a PONG")
+
+
+def declared(steps: Any) -> set[Any]:
+    """The kinds of all streams that the runner declares in these steps."""
+    kinds: set[Any] = set()
+    for step in steps:
+        kinds |= declared(step.get("steps", ()))
+        for frame in step.get("send", ()):
+            content = next(iter(frame.values())) if "times" not in frame else {}
+            if isinstance(content, dict):
+                kinds |= {each[1] for each in content.get("declare", ()) if len(each) > 1}
+    return kinds
 
 
 def named(stream: Any) -> Any:

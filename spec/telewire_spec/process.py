@@ -35,6 +35,7 @@ class ProcessSubject:
         self.replies: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.needs: tuple[str, ...] = ()
         self.roles: tuple[str, ...] = ()
+        self.declines: tuple[str, ...] = ()
         self.name = ""
 
     def info(self) -> dict[str, Any]:
@@ -48,6 +49,7 @@ class ProcessSubject:
         self.name = str(told.get("name", "?"))
         self.roles = tuple(told.get("roles", ("client", "server")))
         self.needs = tuple(told.get("needs", ()))
+        self.declines = tuple(told.get("declines", ()))
         self.carrier = str(told.get("carrier", self.carrier))
         return told
 

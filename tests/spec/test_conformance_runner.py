@@ -205,3 +205,21 @@ def test_limits_and_codes_are_those_of_the_registries() -> None:
     assert numbers("errors.csv") == CODES
     assert numbers("frames.csv") == NAMES
     assert {name: getattr(Limits(), name) for name in DEFAULTS} == DEFAULTS
+
+
+def test_kinds_that_a_driver_declines_are_unsupported(tmp_path: Path) -> None:
+    text = (
+        "while (m := read_message(sys.stdin.buffer)) is not None:\n"
+        "    reply = {'declines': ['channel'], 'sent': [], 'events': [], 'closed': False}\n"
+        "    write_message(sys.stdout.buffer, reply)"
+    )
+    subject = ProcessSubject(shlex.split(script(tmp_path, text)))
+    try:
+        subject.info()
+        verdicts = {}
+        for name in ("channels/kind/no-chunks", "functions/order/on-a-waiting-channel", "promises/nested"):
+            [case] = [case for case in CASES if case.id == name]
+            verdicts[name] = run_case(case, "server", subject).verdict
+    finally:
+        subject.close()
+    assert list(verdicts.values()) == ["unsupported", "unsupported", "fail"]
