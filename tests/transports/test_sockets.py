@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -9,10 +10,11 @@ from contextlib import asynccontextmanager
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import pytest
 
 from telewire.errors import NetworkError
-from telewire_transports.sockets import ByteLink, listen, open_link
+from telewire_transports.sockets import ByteLink, Listener, listen, open_link
 from telewire_transports.sockets.tuning import HIGH_WATER, address, bind
 from telewire_transports.text import printable
 
@@ -253,6 +255,29 @@ async def test_a_name_with_two_addresses_has_one_port() -> None:
     assert len({plain.getsockname()[1] for plain in sockets}) == 1
     for plain in sockets:
         plain.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_whoever_is_cancelled_while_listening_leaves_no_socket(host: str) -> None:
+    listening: list[Listener] = []
+
+    async def begin() -> None:
+        listening.append(await listen(host, 0, Taker))
+
+    cancelled = 0
+    for passes in range(200):
+        async with anyio.create_task_group() as group:
+            group.start_soon(begin)
+            for _ in range(passes):
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+        if listening:
+            break
+        cancelled += 1
+    assert cancelled
+    await listening.pop().aclose()
+    # One that was left would say so now.
+    gc.collect()
 
 
 async def test_a_taken_port_is_named() -> None:

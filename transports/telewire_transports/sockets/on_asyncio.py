@@ -252,5 +252,15 @@ async def listen(
             return AsyncioLink(factory)
         return _Handshake(factory, ssl_context, handshake_timeout, gate)
 
-    servers = [await loop.create_server(make, sock=plain) for plain in sockets]
+    servers: list[asyncio.Server] = []
+    try:
+        for plain in sockets:
+            servers.append(await loop.create_server(make, sock=plain, start_serving=False))
+        for server in servers:
+            # It waits for a pass of the loop, and whoever is cancelled meanwhile gets no listener to close.
+            await server.start_serving()
+    except BaseException:
+        for server in servers:
+            server.close()
+        raise
     return AsyncioListener(int(sockets[0].getsockname()[1]), servers)
