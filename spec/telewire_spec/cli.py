@@ -89,11 +89,9 @@ def run(
     summary = summarise(results, patterns)
     show_failures(console, summary.unexpected, "FAIL")
     show_table(console, results, summary)
-    about = {
-        "of": ", ".join([*(each.name for each in subjects), *url]),
-        "set": named_set or "",
-        "version": "1.0",
-    }
+    shown = list(dict.fromkeys(each.name for each in subjects))
+    shown += [server_at(each, patience).carrier if "=" in each else each for each in url]
+    about = {"of": ", ".join(shown), "set": named_set or "", "version": "1.0"}
     if seed is not None:
         about["seed"] = str(seed)
     reports: list[tuple[Path, str]] = [(junit, as_junit(results))] if junit else []

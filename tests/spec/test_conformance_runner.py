@@ -29,6 +29,8 @@ from tests.cli import serving
 from tests.test_registries import numbers
 
 DRIVER = f"{shlex.quote(sys.executable)} -m telewire_spec.driver"
+PATIENCE = 60.0
+"""Seconds for what a loaded machine may take; nothing waits for them where all is well."""
 Run = Callable[..., subprocess.CompletedProcess[str]]
 CASES = load_suites()
 
@@ -43,7 +45,8 @@ def script(tmp_path: Path, text: str) -> str:
 def test_our_driver_passes_the_core_set(run_python: Run, tmp_path: Path) -> None:
     paths = {name: tmp_path / "reports" / f"report.{name}" for name in ("json", "junit", "html")}
     options = [part for name, path in paths.items() for part in (f"--{name}", str(path))]
-    arguments = ["run", "--command", DRIVER, "--set", "core", "--seed", "4", *options]
+    patient = ["--patience", str(PATIENCE)]
+    arguments = ["run", "--command", DRIVER, "--set", "core", "--seed", "4", *options, *patient]
     done = run_python("-m", "telewire_spec", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"conformance: \d+ pass$", done.stdout, re.MULTILINE)
@@ -134,7 +137,9 @@ def test_status_127_is_unsupported(run_python: Run, tmp_path: Path) -> None:
     ],
 )
 def test_a_driver_that_misbehaves(tmp_path: Path, body: str, error: type[Exception], said: str) -> None:
-    subject = ProcessSubject(shlex.split(script(tmp_path, body)), patience=2.0)
+    # Only who says nothing at all is to be waited for in vain.
+    patience = 0.5 if "did not answer" in said else PATIENCE
+    subject = ProcessSubject(shlex.split(script(tmp_path, body)), patience=patience)
     try:
         with pytest.raises(error, match=said):
             subject.start(role="server")
@@ -172,7 +177,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.parametrize("scheme", ["ws", "http", "session+http", "sse+http"])
 def test_our_server_passes_from_the_wire(server: str, scheme: str) -> None:
-    subject = UrlSubject(server.replace("http", scheme, 1), patience=10.0)
+    subject = UrlSubject(server.replace("http", scheme, 1), patience=PATIENCE)
     jobs = plan_of(CASES, subject)
     assert len(jobs) > 90
     results = [run_case(case, role, subject) for case, role, _ in jobs]
@@ -213,7 +218,7 @@ def test_kinds_that_a_driver_declines_are_unsupported(tmp_path: Path) -> None:
         "    reply = {'declines': ['channel'], 'sent': [], 'events': [], 'closed': False}\n"
         "    write_message(sys.stdout.buffer, reply)"
     )
-    subject = ProcessSubject(shlex.split(script(tmp_path, text)))
+    subject = ProcessSubject(shlex.split(script(tmp_path, text)), patience=PATIENCE)
     try:
         subject.info()
         verdicts = {}

@@ -27,7 +27,9 @@ def as_page(results: Sequence[Result], summary: Summary, about: dict[str, str]) 
     total = len(results)
     lead = ", ".join(f"{escape(name)} {escape(value)}" for name, value in about.items() if value)
     tiles = "".join(
-        f'<div class="tile"><b class="{verdict}">{summary.counts[verdict]}</b><span>{verdict}</span></div>'
+        f'<div class="tile"><b class="{verdict}">{summary.counts[verdict]}</b><span>{verdict}'
+        + (f", {len(summary.known)} of them known" if verdict == "fail" and summary.known else "")
+        + "</span></div>"
         for verdict in reversed(ORDER)
     )
     rules = {rule for each in results if each.verdict in ("pass", "non-strict") for rule in each.case.rules}
