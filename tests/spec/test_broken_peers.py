@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import cbor2
 import pytest
 
 from telewire_spec.broken import PEERS, BrokenPeer, caught_by
@@ -48,3 +51,18 @@ def test_a_crash_is_a_failure() -> None:
     result = run_case(case, "server", peer.make())
     assert result.verdict == "fail"
     assert "It crashed with TypeError" in result.reason
+
+
+def test_what_departs_from_a_should_is_not_strict() -> None:
+    def one_by_one(batch: list[list[Any]]) -> list[list[Any]]:
+        return [
+            [20, frame[1], 0, 1, cbor2.dumps([item])] if frame[0] == 20 else frame
+            for frame in batch
+            for item in (cbor2.loads(frame[4]) if frame[0] == 20 else [None])
+        ]
+
+    peer = BrokenPeer("groups-nothing", "TW-STR-011", says=one_by_one)
+    [case] = [case for case in CASES if case.id == "generators/ours/grouped"]
+    result = run_case(case, "server", peer.make())
+    assert result.verdict == "non-strict"
+    assert "ITEMS" in result.reason
