@@ -152,9 +152,8 @@ class Checks(Receiving):
                 f"Code {code} cannot stand here; codes from {lowest} to 31 end a call or stream."
             )
 
-    def _check_ending(self, code: int, text: str) -> None:
-        """What a GOAWAY or CLOSE may say (TW-ERR-001)."""
-        endings = (ErrorCode.NONE, ErrorCode.GOING_AWAY, ErrorCode.SESSION_LOST)
+    def _check_ending(self, code: int, text: str, *endings: ErrorCode) -> None:
+        """What a GOAWAY or CLOSE may say: one of ``endings``, or a code of the connection (TW-ERR-001)."""
         if code not in endings and code < ErrorCode.PROTOCOL_ERROR:
             raise LocalProtocolError(f"Code {code} is one of a stream; it cannot end the connection.")
         allowed = min(self.peer_limits.reason_bytes, self.peer_limits.fragment_bytes)

@@ -315,7 +315,7 @@ class Commands(Checks):
             LocalProtocolError: the conversation is not open, or the code or text is not allowed.
         """
         self._need_open("go_away()")
-        self._check_ending(code, text)
+        self._check_ending(code, text, ErrorCode.NONE, ErrorCode.GOING_AWAY)
         if self._calls_accepted > self._peer_numbers.next:
             self._calls_accepted = self._peer_numbers.next
             self._scheduler.add_control(encode_frame(GoAway(self._calls_accepted, code, text)))

@@ -65,7 +65,7 @@ class Ending(Commands):
         Raises:
             LocalProtocolError: the code or the text is not allowed.
         """
-        self._check_ending(code, text)
+        self._check_ending(code, text, ErrorCode.NONE, ErrorCode.GOING_AWAY, ErrorCode.SESSION_LOST)
         if self._move(ConnectionInput.CLOSE_COMMANDED):
             self._close = wire.Close(code, text)
             self._closing_until = self._now + self.limits.cleanup_seconds
