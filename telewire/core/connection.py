@@ -314,7 +314,12 @@ class Connection(Resuming):
         when = self._expires
         if self.link is _ATTACHED:
             when = self._heard + silence
-            if self._arrivals is not None and (due := self._arrivals.due) is not None and due < when:
+            # One that is due already leaves when the transport takes something, and no timer helps it.
+            if (
+                self._arrivals is not None
+                and (due := self._arrivals.due) is not None
+                and self._now < due < when
+            ):
                 when = due
         deadline = self._timers.next()
         return when if deadline is None or when < deadline else deadline

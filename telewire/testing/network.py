@@ -279,14 +279,22 @@ class Peer:
                 way.blocked = way.room <= 0
                 if connection.state is ConnectionState.CLOSED:
                     self._drop_link()
-            events = connection.events_received()
-            for event in events:
-                self._follow(event)
+            events = self.hand_out()
             if connection.detached and not self._coming_back:
                 self._drop_link()
                 self._retry_later()
             if not events and not sent:
                 return
+
+    def hand_out(self) -> bool:
+        """Hand out the events that there are, and let nothing leave; whether there were any.
+
+        For those who want to hear at once what a command of theirs has caused.
+        """
+        events = self.connection.events_received()
+        for event in events:
+            self._follow(event)
+        return bool(events)
 
     @property
     def _coming_back(self) -> bool:

@@ -506,6 +506,16 @@ def test_a_transport_lost_while_closing_is_the_end() -> None:
     assert peer.core.state is ConnectionState.CLOSED
 
 
+def test_an_acknowledgement_that_cannot_leave_wakes_nobody_again_and_again() -> None:
+    peer = SessionPeer()
+    peer.calls(0)
+    assert peer.core.next_timeout() == ACK_SECONDS
+    # The transport takes nothing, so nobody asks what may leave.
+    peer.wait(ACK_SECONDS)
+    assert peer.core.next_timeout() == Limits().idle_seconds
+    assert f.Ack(1) in peer.hear()
+
+
 def test_a_call_that_is_not_resumable_is_lost_with_its_transport() -> None:
     pair = Pair(resume=True)
     lost = pair.client.call("lost", b"", resumable=False)

@@ -159,6 +159,7 @@ class Actor(App):
         if self.alive:
             [action] = self.dice.choices(ACTIONS, self.weights)
             getattr(self, action)()
+            self.peer.hand_out()
 
     def payload(self) -> bytes:
         """An encoded byte string that no other payload of this side equals."""
