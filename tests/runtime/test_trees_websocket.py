@@ -1,4 +1,4 @@
-"""I3 over a WebSocket: whatever a random tree of calls and values does, nothing of it is left."""
+"""I3 over WebSocket and HTTP: whatever a random tree of calls and values does, nothing of it is left."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from telewire import InvalidArgument, TelewireError
 from telewire.errors import ProtocolError
 from telewire.runtime.backend import current_backend
 from telewire.runtime.driver import Driver, drivers
+from telewire.runtime.transport import TransportName
 from telewire_transports import connect, serve
 from tests.runtime.trees import KINDS, LEAF, Party, Planner, Tree, Trouble
 from tests.runtime.world import Bugs, leftovers, until
@@ -36,8 +37,8 @@ COLLECT_LOOKS = 200
 
 
 @asynccontextmanager
-async def joined(client: Party, server: Party) -> AsyncIterator[list[Driver]]:
-    """Both parties on one WebSocket; gives their drivers."""
+async def joined(client: Party, server: Party, over: TransportName) -> AsyncIterator[list[Driver]]:
+    """Both parties on one session; gives their drivers."""
     before = set(drivers())
     started = anyio.Event()
     ports: list[int] = []
@@ -52,7 +53,8 @@ async def joined(client: Party, server: Party) -> AsyncIterator[list[Driver]]:
     async with anyio.create_task_group() as group:
         group.start_soon(run)
         await started.wait()
-        async with connect(f"ws://127.0.0.1:{ports[0]}/telewire", service=client.service) as client.remote:
+        url = f"http://127.0.0.1:{ports[0]}/telewire"
+        async with connect(url, transport=over, service=client.service) as client.remote:
             yield [driver for driver in drivers() if driver not in before]
         group.cancel_scope.cancel()
 
@@ -146,11 +148,12 @@ def check_log(log: Bugs) -> None:
     log.records.clear()
 
 
-async def test_i3_nothing_is_left_of_any_tree(untraced: Bugs) -> None:
+@pytest.mark.parametrize("over", ["websocket", "sse"])
+async def test_i3_nothing_is_left_of_any_tree(untraced: Bugs, over: TransportName) -> None:
     client, server = Party(), Party()
     seen: set[str] = set()
     end = anyio.current_time() + (SECONDS or MOST_SECONDS)
-    async with joined(client, server) as sides:
+    async with joined(client, server, over) as sides:
         gc.collect()
         before = tasks()
         for number in itertools.count() if SECONDS else range(TREES):
@@ -168,8 +171,11 @@ async def test_i3_nothing_is_left_of_any_tree(untraced: Bugs) -> None:
     assert seen == set(KINDS)
 
 
+@pytest.mark.parametrize("over", ["websocket", "sse"])
 @pytest.mark.parametrize("side", ["client", "server"])
-async def test_i3_nothing_is_left_of_a_tree_that_is_cut_off(untraced: Bugs, side: str) -> None:
+async def test_i3_nothing_is_left_of_a_tree_that_is_cut_off(
+    untraced: Bugs, side: str, over: TransportName
+) -> None:
     end = anyio.current_time() + MOST_SECONDS / 2
     for number in range(CUTS):
         if anyio.current_time() > end:
@@ -177,7 +183,7 @@ async def test_i3_nothing_is_left_of_a_tree_that_is_cut_off(untraced: Bugs, side
         seed = f"{SEED}/{side}/{number}"
         client, server = Party(), Party()
         client.tree = server.tree = tree = Tree()
-        async with joined(client, server) as sides:
+        async with joined(client, server, over) as sides:
             before = tasks()
             (driver,) = (each for each in sides if each.connection.side == side)
             await grow(client, random.Random(seed), driver.transport.abort)
