@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 
@@ -20,7 +21,8 @@ peer it is stale or closes the connection, as chapters 1 to 5 say.
 """
 
 
-def draw(name: str, table: dict[Enum, dict[Enum, Enum]]) -> str:
+# Any: each table has states and inputs of its own.
+def draw(name: str, table: Mapping[Any, Mapping[Any, Enum]]) -> str:
     """One table as a Mermaid diagram: arrows between the same two states share a line."""
     states = list(table)
     lines = [f"## {name.capitalize()}", "", "```mermaid", "stateDiagram-v2"]
