@@ -310,7 +310,7 @@ def test_what_never_comes_is_said() -> None:
         network.call_at(network.now, again)
 
     again()
-    with pytest.raises(AssertionError, match="things came at .* without an end"):
+    with pytest.raises(AssertionError, match=r"things came at .* without an end"):
         network.run(1.0)
 
 
