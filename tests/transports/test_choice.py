@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -283,3 +284,31 @@ async def test_headers_that_do_not_do_any_more_end_nothing(monkeypatch: pytest.M
             await moved(client)
             assert asked == 4
             assert await remote.how() == "websocket"
+
+
+async def test_workers_that_nobody_steers_to_are_found_by_trying() -> None:
+    """As several processes behind one port are: each connection meets another one."""
+    numbers, others = Numbers(), Numbers()
+    async with (
+        serving(numbers.service, hosts=HOSTS) as url,
+        serving(others.service, hosts=HOSTS) as other,
+        middle_of(port_of(url)) as middle,
+    ):
+        ports = [port_of(url), port_of(other), port_of(other), port_of(other)]
+        turns = itertools.count()
+        middle.post_target = lambda: ports[next(turns) % len(ports)]
+        middle.websocket_gate = anyio.Event()
+        middle.websocket_target = port_of(other)
+        client = connect(where(middle))
+        async with client as remote:
+            # The connection that has found the worker is lost, and the next three meet others.
+            once = iter([True])
+            middle.forgets = lambda: next(once, False)
+            assert [await remote.how() for _ in range(5)] == ["http"] * 5
+            assert next(turns) > len(ports)
+            middle.websocket_gate.set()
+            await until(lambda: middle.upgrades >= 3)
+            middle.websocket_target = port_of(url)
+            await moved(client)
+            assert await remote.how() == "websocket"
+        assert others.taken == []

@@ -24,10 +24,13 @@ from telewire_transports.urls import parse_url
 from telewire_transports.way import Way
 from telewire_transports.web_door import listen_web, make_door
 from telewire_transports.websocket import connect_websocket, websocket_route
+from telewire_transports.websocket.client import AnotherWorker
 
 __all__ = ["connect", "serve"]
 
 CLOSE_SECONDS: Final = 5.0
+ELSEWHERE: Final = 16
+"""How often a client that may choose meets workers that do not own its session, before it gives up."""
 
 
 def connect(
@@ -80,19 +83,28 @@ def connect(
         if transport is not None:
             return make(HttpSessions(client, transport))
 
-    sessions = None if client is None or transport is not None else HttpSessions(client, "http")
+    sessions = None
+    if client is not None and transport is None:
+        sessions = HttpSessions(client, "http", ELSEWHERE)
 
     async def dial(url: str, accept: AcceptTransport) -> Transport:
         beside = (sessions.route, sessions.worker) if sessions is not None and sessions.worker else None
-        return await connect_websocket(
-            url,
-            accept,
-            headers=headers,
-            timeout=timeout,
-            ssl_context=ssl_context,
-            limits=limits,
-            beside=beside,
-        )
+        left = ELSEWHERE
+        while True:
+            try:
+                return await connect_websocket(
+                    url,
+                    accept,
+                    headers=headers,
+                    timeout=timeout,
+                    ssl_context=ssl_context,
+                    limits=limits,
+                    beside=beside,
+                )
+            except AnotherWorker:
+                left -= 1
+                if not left:
+                    raise
 
     way = Way(url, dial, client)
     return make(way) if sessions is None else make(Choice(sessions, way), upgrade=way)

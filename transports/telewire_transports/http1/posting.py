@@ -25,18 +25,20 @@ _AGAIN: Final = frozenset({429, 502, 503, 504})
 _TEXT_BYTES: Final = 1024
 
 
-async def post(client: Http1Client, headers: Headers, body: bytes) -> TelewireError | None:
+async def post(
+    client: Http1Client, headers: Headers, body: bytes, elsewhere: int = 0
+) -> TelewireError | None:
     """Post ``body`` until the server has taken it; returns why it never will, else None.
+
+    ``elsewhere`` is how often another worker may answer that it does not own the session.
 
     That is known within the time in which a peer is taken for dead. What was taken and is sent again
     takes effect once: it says where it stands.
     """
     deadline = anyio.current_time() + client.limits.dead_seconds
     pause = FIRST_SECONDS
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            await anyio.sleep(pause * random.uniform(0.5, 1.0))
-            pause *= 2
+    attempts = ATTEMPTS
+    while True:
         one = _Post(client, headers, body)
         try:
             with anyio.CancelScope(deadline=deadline):
@@ -49,13 +51,23 @@ async def post(client: Http1Client, headers: Headers, body: bytes) -> TelewireEr
         if one.status == _TAKEN:
             return None
         if one.status == _ELSEWHERE:
-            return TransportUnsuitable(
-                ("websocket", "a balancer that sends what has the same Telewire-Route to one worker"),
-                f"{client.where} sends the requests of one session to different workers.",
-            )
-        if (one.status and one.status not in _AGAIN) or anyio.current_time() >= deadline:
-            break
-    return _refused(client, one)
+            if not elsewhere:
+                return _scattered(client)
+            elsewhere -= 1
+            continue
+        attempts -= 1
+        final = one.status and one.status not in _AGAIN
+        if final or not attempts or anyio.current_time() >= deadline:
+            return _refused(client, one)
+        await anyio.sleep(pause * random.uniform(0.5, 1.0))
+        pause *= 2
+
+
+def _scattered(client: Http1Client) -> TransportUnsuitable:
+    return TransportUnsuitable(
+        ("websocket", "a balancer that sends what has the same Telewire-Route to one worker"),
+        f"{client.where} sends the requests of one session to different workers.",
+    )
 
 
 def _refused(client: Http1Client, one: _Post) -> NetworkError:
@@ -142,7 +154,9 @@ class _Post:
         self.status = self._found
         link, http = self._link, self._http
         assert link is not None
-        if http.our_state is h11.DONE and http.their_state is h11.DONE and not http.trailing_data[0]:
+        done = http.our_state is h11.DONE and http.their_state is h11.DONE
+        # Another connection may lead to another worker, where this one's did not take it.
+        if done and self.status == _TAKEN and not http.trailing_data[0]:
             self._left = True
             http.start_next_cycle()
             self._client.keep(link, http)

@@ -46,10 +46,12 @@ class HttpSessions:
     Args:
         client: where to, and with which headers.
         kind: ``"http"``, or ``"sse"`` where something on the way passes on nothing but events.
+        elsewhere: how often a POST may meet a worker that does not own the session, once one has not.
     """
 
-    def __init__(self, client: Http1Client, kind: TransportName) -> None:
+    def __init__(self, client: Http1Client, kind: TransportName, elsewhere: int = 0) -> None:
         self.client = client
+        self.elsewhere = elsewhere
         self.kind: TransportName = kind
         self.route = secrets.token_urlsafe(12)
         """What each request of the session says, so that a balancer can send them all to one worker."""
@@ -102,6 +104,7 @@ class ClientDownlink:
     def __init__(self, sessions: HttpSessions, headers: Headers) -> None:
         client = sessions.client
         self._client = client
+        self._elsewhere = sessions.elsewhere
         self._kind = sessions.kind
         self.request = Request(path=client.where.path.partition("?")[0], transport=sessions.kind)
         self._headers = headers
@@ -259,7 +262,8 @@ class ClientDownlink:
                 batches = self._take()
                 size = sum(map(len, batches))
                 begun = current_backend().now()
-                error = await post(self._client, headers, write_batches(batches))
+                elsewhere = self._elsewhere if self._proven else 0
+                error = await post(self._client, headers, write_batches(batches), elsewhere)
                 if self._over:
                     return
                 if error is not None:

@@ -24,7 +24,7 @@ from telewire_transports.urls import ParsedUrl, parse_url
 from telewire_transports.websocket.frames import SUBPROTOCOL, WebSocketFrames
 from telewire_transports.websocket.transport import WebSocketTransport
 
-__all__ = ["HandshakeRefused", "connect_websocket"]
+__all__ = ["AnotherWorker", "HandshakeRefused", "connect_websocket"]
 
 _NOT_FOUND: Final = 404
 _WRONG_PATH: Final = " Check the path in the URL: serve() listens at /telewire, unless it was given path=."
@@ -33,6 +33,10 @@ _BODY_BYTES: Final = 1024
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 _OURS: Final = frozenset({"host", "upgrade", "connection", "content-length", "transfer-encoding"})
 _PROTOCOL_ERROR: Final = 1002
+
+
+class AnotherWorker(NetworkError):
+    """A worker answered that does not hold the session; another attempt may meet the one that does."""
 
 
 class HandshakeRefused(NetworkError):
@@ -180,7 +184,7 @@ class _ClientHandshake:
             return
         worker = dict(event.extra_headers).get(b"telewire-worker", b"").decode("latin-1")
         if self._worker is not None and worker != self._worker:
-            self._fail(NetworkError(f"Another worker of {self._where} answered than holds the session."))
+            self._fail(AnotherWorker(f"Another worker of {self._where} answered than holds the session."))
             return
         sent = self._request.extra_headers
         headers = {name.decode().lower(): value.decode("latin-1") for name, value in sent}
