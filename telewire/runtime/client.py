@@ -418,11 +418,10 @@ class Client:
         """Whether a call that asks for ``transport`` goes over the session."""
         if transport is None:
             return True
-        assert self._driver is not None
-        if self._upgrade is not None and transport == "websocket":
+        if self._upgrade is not None and transport == "websocket" and self.transport != transport:
             # It moves there with the session, unless there is no way.
             return self._upgrading is not None and not self._upgrading.refused
-        return transport == self._driver.transport.request.transport
+        return transport == self.transport
 
     # Any: as start_call.
     def _exchange(

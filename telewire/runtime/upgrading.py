@@ -10,6 +10,7 @@ import anyio
 from telewire.core.states import ConnectionState, LinkState
 from telewire.errors import TelewireError
 from telewire.runtime.attachment import Attachment
+from telewire.runtime.driver import HTTP
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -58,7 +59,7 @@ class Upgrading:
 
     def start(self) -> None:
         """Begin to try, unless that goes on already; also when the session is back on a lesser transport."""
-        if self._task is not None or self._stopped:
+        if self._task is not None or self._stopped or _is_better(self._driver):
             return
         backend = self._driver.backend
         if self._moved_at is not None:
@@ -79,7 +80,7 @@ class Upgrading:
         try:
             while not self._stopped:
                 await anyio.sleep(self._pause * random.uniform(0.75, 1.0))
-                if self._driver.connection.state is not ConnectionState.OPEN:
+                if self._driver.connection.state is not ConnectionState.OPEN or _is_better(self._driver):
                     return
                 if _may_move(self._driver) and await self._try():
                     return
@@ -113,7 +114,12 @@ class Upgrading:
 def _may_move(driver: Driver) -> bool:
     connection = driver.connection
     attached = connection.link is LinkState.ATTACHED and connection.state is ConnectionState.OPEN
-    return attached and connection.resumable
+    return attached and connection.resumable and not _is_better(driver)
+
+
+def _is_better(driver: Driver) -> bool:
+    """Whether the session is where it would move to already; another such transport may lead elsewhere."""
+    return driver.transport.request.transport not in HTTP
 
 
 @final

@@ -224,6 +224,11 @@ async def test_where_http_leads_to_many_workers_websocket_is_taken_at_once() -> 
         client.on_state(states.append)
         async with client as remote:
             assert await remote.how() == "websocket"
+            for _ in range(100):
+                await anyio.lowlevel.checkpoint()
+            # It is where it would move to: another WebSocket might lead to another worker.
+            assert middle.upgrades == 1
+            assert await with_options(remote.how, transport="websocket")() == "websocket"
             middle.cut_websockets()
             await until(lambda: client.state == "reconnecting")
             assert await remote.how() == "websocket"
