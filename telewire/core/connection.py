@@ -294,12 +294,18 @@ class Connection(Resuming):
         if not scheduler.control:
             self._forced = 0
         limits = self.peer_limits
+        ahead: list[bytes] = []
+        if 0 < bare < old:
+            # RESUMED does not wait, on a slow link, for all that is replayed behind it (TW-SES-046).
+            ahead, frames, bare = [encode_batch(frames[:bare])], frames[bare:], 0
         if self.states_positions:
             batches = cut_stated(frames, bare, position, limits)
         elif size <= limits.batch_bytes - BATCH_HEAD_BYTES and len(frames) <= limits.batch_frames:
             batches = [encode_batch(frames)] if frames else []
         else:
             batches = self._cut(frames)
+        if ahead:
+            batches = ahead + batches
         if self.state is not _OPEN and scheduler.idle and (not frames or size < max_bytes):
             batches += self._say_close()
         if self.exchange and self.side == "client":

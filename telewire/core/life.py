@@ -83,8 +83,8 @@ class Life(ABC):
         self._scheduler = Scheduler()
         self._events: list[Event] = []
         self._budget = Budget(limits.session_budget)
-        # Halves whose large payload waits for the budget, in order of arrival, and what each needs.
-        self._borrowers: dict[ReceiveHalf, int] = {}
+        # Halves whose large payload waits for the budget, in order of arrival.
+        self._borrowers: dict[ReceiveHalf, None] = {}
         # Handles of ours that have no number yet: they die with their payload or the connection.
         self._unsent: dict[Stream, None] = {}
         # Farewells to streams that the peer has not heard of: they follow the introduction.
@@ -264,15 +264,16 @@ class Life(ABC):
         if self.exchange:
             self._begin(half, cost)
             return
-        self._borrowers[half] = cost
+        self._borrowers[half] = None
         self._lend()
 
     def _lend(self) -> None:
         """Grant the remainders of large payloads, in order of arrival, as far as the budget goes."""
         while self._borrowers:
-            half, cost = next(iter(self._borrowers.items()))
+            half = next(iter(self._borrowers))
             before = half.window.limit
-            if not half.window.lend(cost, self._budget):
+            # While it waited more of it may have come, or all of it.
+            if half.arrival is not None and not half.window.lend(half.missing, self._budget):
                 return
             del self._borrowers[half]
             if half.window.limit > before:

@@ -402,3 +402,51 @@ def test_chunks_that_are_ready_together_share_a_frame() -> None:
         f.Chunk(0, 0, bytes(30) + b"c"),
         f.End(0, 0, 0, b""),
     ]
+
+
+# --- payloads that wait for the budget -----------------------------------------------------------
+
+TIGHT = Limits(
+    fragment_bytes=1024,
+    stream_window=2048,
+    stream_window_read=2048,
+    batch_bytes=4096,
+    message_bytes=32 * 1024,
+    session_budget=64 * 1024,
+)
+
+
+def grants(peer: Peer) -> list[tuple[int, int]]:
+    """The grants that leave now."""
+    return [(frame.stream, frame.limit) for frame in peer.hear() if isinstance(frame, f.Grant)]
+
+
+def waiting_for_budget() -> Peer:
+    """A peer whose streams 1 and 2 have taken the budget, so that 3 and 4 wait, each with a payload."""
+    peer = Peer(TIGHT)
+    peer.call(0, b"", *(f.Declaration(number, K.ITEMS) for number in (1, 2, 3, 4)))
+    for number in (1, 2):
+        peer.say(f.Item(number, 1, 32_000, bytes(1024)))
+    assert grants(peer) == [(-2, 32_000), (-3, 32_000)]
+    peer.say(f.Item(3, 1, 20_000, bytes(1024)))
+    peer.say(f.Item(4, 1, 1500, bytes(1024)))
+    assert peer.hear() == []
+    return peer
+
+
+def test_what_came_while_a_payload_waited_is_not_granted_again() -> None:
+    peer = waiting_for_budget()
+    peer.say(f.Fragment(3, 1, bytes(1024)))
+    peer.say(f.Reset(1, 0))
+    assert grants(peer) == [(-4, 20_000)]
+
+
+def test_a_payload_that_is_whole_waits_for_nothing() -> None:
+    peer = waiting_for_budget()
+    [event] = peer.say(f.Fragment(4, 0, bytes(476)))
+    assert isinstance(event, ItemReceived)
+    before = peer.core._budget.left
+    peer.say(f.Reset(3, 0))
+    assert grants(peer) == []
+    assert not peer.core._borrowers
+    assert peer.core._budget.left == before

@@ -506,6 +506,20 @@ def test_a_transport_lost_while_closing_is_the_end() -> None:
     assert peer.core.state is ConnectionState.CLOSED
 
 
+@pytest.mark.parametrize("stated", [False, True])
+def test_the_answer_to_a_resume_does_not_wait_for_what_is_replayed(stated: bool) -> None:
+    peer = SessionPeer()
+    peer.core.states_positions = stated
+    for number in range(3):
+        peer.core.call("f", bytes([number]))
+    peer.hear()
+    peer.lose()
+    assert peer.core.resume(1, 0, 1.0)
+    first, *rest = [frames_of([each]) for each in peer.core.data_to_send()]
+    assert first == [f.Resumed(1, 0)]
+    assert [type(frame) for frame in rest[0]] == [*([f.Position] if stated else []), f.Call, f.Call, f.Call]
+
+
 def test_an_acknowledgement_that_cannot_leave_wakes_nobody_again_and_again() -> None:
     peer = SessionPeer()
     peer.calls(0)

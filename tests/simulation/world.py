@@ -66,6 +66,10 @@ class Simulation:
         self.clients.append(actor)
         self.actors.append(actor)
         peer.on_event = lambda event: self.tell(actor, event)
+        if self.dice.random() < 0.2:
+            # Hardly has it heard the server, it goes elsewhere; what it has said may still be on its way.
+            early = self.network.now + self.dice.uniform(0.0, 5 * self.network.delay[1])
+            self.network.call_at(early, actor.move)
 
     def meet(self, peer: Peer) -> None:
         """A conversation has opened at the server."""
