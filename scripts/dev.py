@@ -161,21 +161,36 @@ def ensure_nginx() -> None:
     Raises:
         Failed: the package manager did not install it.
     """
-    if shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin"):
+    ensure_system("nginx", "its tests are skipped")
+
+
+def ensure_spin() -> None:
+    """Have Spin and the compiler that it needs, which check the model of the specification; as nginx.
+
+    Raises:
+        Failed: the package manager did not install them.
+    """
+    for program in ("spin", "gcc"):
+        ensure_system(program, "the model is not checked here")
+
+
+def ensure_system(program: str, otherwise: str) -> None:
+    """Have a program of the system's packages, where we may install; say what is ``otherwise``."""
+    if shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin"):
         return
     if shutil.which("apt-get") is None or os.name == "nt":
-        say("there is no nginx, and no package manager that is known here: its tests are skipped")
+        say(f"there is no {program}, and no package manager that is known here: {otherwise}")
         return
     may: list[str | Path] = []
     if os.geteuid() != 0:
         may = ["sudo", "--non-interactive"]
         if shutil.which("sudo") is None or call([*map(str, may), "true"]):
-            say("there is no nginx, and we may not install it: its tests are skipped")
+            say(f"there is no {program}, and we may not install it: {otherwise}")
             return
-    say("installing nginx from the system's packages, since there is none")
+    say(f"installing {program} from the system's packages, since there is none")
     quietly("apt-get update", [*may, "apt-get", "update"])
-    quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", "nginx"]
-    quietly("apt-get install nginx", [*may, *quiet])
+    quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", program]
+    quietly(f"apt-get install {program}", [*may, *quiet])
 
 
 # --- test ----------------------------------------------------------------------------------------
@@ -186,6 +201,7 @@ def run_tests(arguments: Sequence[str]) -> int:
     python = ensure_installed("test")
     ensure_node(python)
     ensure_nginx()
+    ensure_spin()
     for folder in (BUILD / "tests", BUILD / "coverage"):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -396,6 +412,12 @@ def second(arguments: Sequence[str]) -> int:
     return run_script("test", "spec/second/compare.py", arguments or ["--count", "1000000"])
 
 
+def model(arguments: Sequence[str]) -> int:
+    """Check the model of sessions with Spin, and that its mutants are caught."""
+    ensure_spin()
+    return run_script("test", "spec/model/check.py", arguments)
+
+
 def demo(arguments: Sequence[str]) -> int:
     """Run the examples live, with telewire and the ffmpeg that one of them uses installed."""
     python = ensure_installed("demo")
@@ -446,6 +468,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Sequence[str]], int]]]] = {
         lambda arguments: run_script("test", "tests/simulation/soak.py", arguments),
     ),
     "second": ("hold the codec against the second decoder of the specification: second [--count N]", second),
+    "model": ("check the model of resume, credit, stop and close with Spin: model [--only WORD]", model),
     "conformance": (
         "all scenarios of the specification against our machine and servers: conformance [--only PATTERN]",
         lambda arguments: run_script("test", "scripts/conformance.py", arguments),
