@@ -4,7 +4,7 @@
 // leave at once (against the SHOULD of TW-STR-065), and its close discards what waits for credit (TW-ERR-052).
 
 import { encode } from "./encode.mjs";
-import { CODES, NAMES, firstOf } from "./codes.mjs";
+import { CODES, NAMES, firstOf, ofClose } from "./codes.mjs";
 import { decodeBatch } from "./frames.mjs";
 import { NOTHING, Outbox } from "./outbox.mjs";
 import { Arrivals, Violation } from "./arrivals.mjs";
@@ -250,6 +250,7 @@ export class Machine {
 
   close(code = CODES.NONE, text = "") {
     if (this.state === "closed" || this.state === "closing") return;
+    if (ofClose(code) !== code) throw new Refusal("INVALID_STATE", "a CLOSE has no such code");
     this.farewell = { name: NAMES[code], text };
     if (this.state === "opening") this.close_with(code, text);
     else this.state = "closing";
