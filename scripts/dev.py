@@ -156,20 +156,12 @@ def ensure_node(python: Path) -> None:
 
 
 def ensure_nginx() -> None:
-    """Have nginx, which sessions over HTTP must pass: the system's, or its package where we may install.
-
-    Raises:
-        Failed: the package manager did not install it.
-    """
+    """Have nginx, which sessions over HTTP must pass: the system's, or its package where we may install."""
     ensure_system("nginx", "its tests are skipped")
 
 
 def ensure_spin() -> None:
-    """Have Spin and the compiler that it needs, which check the model of the specification; as nginx.
-
-    Raises:
-        Failed: the package manager did not install them.
-    """
+    """Have Spin and the compiler that it needs, which check the model of the specification; as nginx."""
     for program in ("spin", "gcc"):
         ensure_system(program, "the model is not checked here")
 
@@ -188,9 +180,13 @@ def ensure_system(program: str, otherwise: str) -> None:
             say(f"there is no {program}, and we may not install it: {otherwise}")
             return
     say(f"installing {program} from the system's packages, since there is none")
-    quietly("apt-get update", [*may, "apt-get", "update"])
-    quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", program]
-    quietly(f"apt-get install {program}", [*may, *quiet])
+    patience = ["-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20"]
+    quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", *patience, "install", "--yes", program]
+    try:
+        quietly("apt-get update", [*may, "apt-get", *patience, "update"])
+        quietly(f"apt-get install {program}", [*may, *quiet])
+    except Failed as failed:
+        say(f"{failed}; {otherwise}")
 
 
 # --- test ----------------------------------------------------------------------------------------
