@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, final
 
 from telewire.core.flow import Pool
@@ -14,6 +15,7 @@ __all__ = ["Admission", "address_of"]
 
 # Whoever has an IPv6 address has all those that differ in its last 64 bits.
 SITE_BITS: Final = 64
+PAUSE_SECONDS: Final = 0.5
 
 
 def address_of(peer: str | None) -> str | None:
@@ -25,10 +27,16 @@ def address_of(peer: str | None) -> str | None:
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
+    return _site_of(text.partition("%")[0]) or peer
+
+
+# Those who come often come from few places.
+@lru_cache(maxsize=4096)
+def _site_of(text: str) -> str | None:
     try:
-        address = ipaddress.ip_address(text.partition("%")[0])
+        address = ipaddress.ip_address(text)
     except ValueError:
-        return peer
+        return None
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return str(address.ipv4_mapped)
@@ -51,6 +59,8 @@ class Admission:
         self.conversations = 0
         self.unknown = 0
         self.by_address: Counter[str] = Counter()
+        self._second = 0.0
+        self._arrived: Counter[str] = Counter()
         self.posting = 0
         self.talking: Counter[str | None] = Counter()
         """Of these, conversations."""
@@ -86,6 +96,16 @@ class Admission:
             self.talking[address] += 1
         if address is not None:
             self.by_address[address] += 1
+
+    def pause(self, address: str | None, now: float) -> float:
+        """Note a new connection; returns for how many seconds it is not to be heard yet."""
+        if address is None:
+            return 0.0
+        if now >= self._second + 1.0:
+            self._second = now
+            self._arrived.clear()
+        self._arrived[address] += 1
+        return PAUSE_SECONDS if self._arrived[address] > self.limits.arrivals else 0.0
 
     def posts(self, address: str | None, step: int) -> None:
         """Note that a session over HTTP begins (1) or ends (-1)."""

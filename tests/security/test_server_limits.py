@@ -95,6 +95,23 @@ async def test_connections_that_have_asked_nothing(said: bytes) -> None:
         await until_served(port)
 
 
+def test_who_comes_very_often_is_heard_later() -> None:
+    admission = Admission(ServerLimits(arrivals=2))
+    assert [admission.pause("a", 10.0 + number / 10) for number in range(4)] == [0.0, 0.0, 0.5, 0.5]
+    assert admission.pause("b", 10.5) == 0.0
+    # Behind a trusted proxy nobody knows whose they are.
+    assert [admission.pause(None, 10.5) for _ in range(4)] == [0.0] * 4
+    assert admission.pause("a", 11.1) == 0.0
+
+
+async def test_who_comes_very_often_is_heard_all_the_same() -> None:
+    async with serving(echo(), server_limits=ServerLimits(arrivals=1)) as port:
+        for _ in range(3):
+            assert await served(port)
+            async with dialled(port) as raw:
+                assert b" 101 " in await raw.upgrade()
+
+
 async def test_tls_handshakes_that_are_not_finished(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     limits = ServerLimits(unauthenticated=3)
     server, client = tls

@@ -49,6 +49,8 @@ class TrustedProxies:
 
     def trusts(self, peer: str | None) -> bool:
         """Whether the other end of a link is a trusted proxy."""
+        if not self.networks:
+            return False
         address = _address(peer or "")
         return address is not None and self._has(address)
 

@@ -195,7 +195,8 @@ class _RequestReader:
         self._link = link
         self._door = door
         self._again = http is not None
-        self._http = http or h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
+        # Made when something comes: many leave without a word.
+        self._http = http
         self._received = 0
         self._judged = False
         backend = current_backend()
@@ -215,7 +216,11 @@ class _RequestReader:
             return
         self._waits = True
         door.admission.enter(self._address, conversation=False)
-        if self._again and self._http.trailing_data[0]:
+        pause = 0.0 if self._again else door.admission.pause(self._address, backend.now())
+        if pause:
+            link.pause_reading()
+            backend.call_at(backend.now() + pause, link.resume_reading)
+        if http is not None and http.trailing_data[0]:
             # What the client has sent ahead.
             backend.call_soon(lambda: self.data_received(b""))
 
@@ -223,10 +228,12 @@ class _RequestReader:
         """Collect the request, then judge it."""
         if self._judged:
             return
+        if self._http is None:
+            self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
         room = _HEAD_BYTES - self._received
         self._received += len(data)
         try:
-            request = self._next_event(data[:room])
+            request = _next_event(self._http, data[:room])
             if isinstance(request, h11.Request):
                 self._judged = True
                 self._timer.cancel()
@@ -237,15 +244,6 @@ class _RequestReader:
                 raise Refusal(431, f"The request has more than {_HEAD_BYTES} bytes of headers.")
         except Refusal as refusal:
             self._refuse(refusal)
-
-    def _next_event(self, data: bytes) -> object:
-        try:
-            if data:
-                self._http.receive_data(data)
-            return self._http.next_event()
-        except h11.RemoteProtocolError as error:
-            status = error.error_status_hint if error.error_status_hint in (431, 501) else 400
-            raise Refusal(status, f"This is no HTTP request: {printable(str(error))}.") from error
 
     def _leave(self) -> None:
         if self._waits:
@@ -286,6 +284,16 @@ class _RequestReader:
         self._timer.cancel()
         self._leave()
         self._door.forget(self._link)
+
+
+def _next_event(http: h11.Connection, data: bytes) -> object:
+    try:
+        if data:
+            http.receive_data(data)
+        return http.next_event()
+    except h11.RemoteProtocolError as error:
+        status = error.error_status_hint if error.error_status_hint in (431, 501) else 400
+        raise Refusal(status, f"This is no HTTP request: {printable(str(error))}.") from error
 
 
 @final
