@@ -167,7 +167,11 @@ def ensure_spin() -> None:
 
 
 def ensure_system(program: str, otherwise: str) -> None:
-    """Have a program of the system's packages, where we may install; say what is ``otherwise``."""
+    """Have a program of the system's packages, where we may install; say what is ``otherwise``.
+
+    Raises:
+        Failed: the package manager did not install it, which must not pass for a skip.
+    """
     if shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin"):
         return
     if shutil.which("apt-get") is None or os.name == "nt":
@@ -182,11 +186,8 @@ def ensure_system(program: str, otherwise: str) -> None:
     say(f"installing {program} from the system's packages, since there is none")
     patience = ["-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20"]
     quiet = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", *patience, "install", "--yes", program]
-    try:
-        quietly("apt-get update", [*may, "apt-get", *patience, "update"])
-        quietly(f"apt-get install {program}", [*may, *quiet])
-    except Failed as failed:
-        say(f"{failed}; {otherwise}")
+    quietly("apt-get update", [*may, "apt-get", *patience, "update"])
+    quietly(f"apt-get install {program}", [*may, *quiet])
 
 
 # --- test ----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import logging
 from functools import cache, lru_cache
 from typing import Any
 
-from cddl_verifier import Validator  # type: ignore[import-untyped]
+from cddl_verifier import Validator  # type: ignore[import-untyped]  # it has no types
 
 from telewire_spec.rules import grammar_path
 

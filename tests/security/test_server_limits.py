@@ -284,7 +284,7 @@ async def test_a_session_over_http_goes_on_where_there_is_no_room_for_another(tr
     few = ServerLimits(sessions=1, sessions_per_address=1, unauthenticated=1)
     async with serving(echo(), server_limits=few) as port:
         url = f"http://127.0.0.1:{port}/telewire"
-        async with connect(url, transport=transport) as remote:  # type: ignore[arg-type]
+        async with connect(url, transport=transport) as remote:  # type: ignore[arg-type]  # a name of one
             for number in range(5):
                 assert (await remote.who()).startswith("127.0.0.1:")
                 # Nor do headers of a session make room for what is none.

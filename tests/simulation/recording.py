@@ -113,7 +113,7 @@ class Side:
             event.call.app = (
                 target if isinstance(target, str) else f"{target.app} call {event.payload[1:2]!r}"
             )
-        about = getattr(event, "stream", None) or event.call  # type: ignore[union-attr]
+        about = getattr(event, "stream", None) or event.call  # type: ignore[union-attr]  # one of both is there
         notes = self.told.setdefault(f"{self.name}: {about.app}", [])
         if isinstance(event, ItemsReceived):
             notes += cbor2.loads(event.payload)
@@ -122,7 +122,7 @@ class Side:
             notes.append(cbor2.loads(event.payload))
             self.connection.consumed(event.stream)
         elif isinstance(event, ChunkReceived):
-            notes[-1:] = [(notes[-1] if notes else b"") + event.payload]  # type: ignore[operator]
+            notes[-1:] = [(notes[-1] if notes else b"") + event.payload]  # type: ignore[operator]  # notes of bytes
             self.connection.consumed(event.stream, len(event.payload))
         else:
             code = getattr(event, "code", 0)
@@ -145,7 +145,7 @@ class Side:
     def name_declared(self, event: Event) -> tuple[Stream, ...]:
         """Name the streams that came with a call or its answer."""
         what = "argument" if isinstance(event, CallReceived) else "result"
-        call, declared = event.call, event.declared  # type: ignore[union-attr]
+        call, declared = event.call, event.declared  # type: ignore[union-attr]  # a call or its answer
         self.label(declared, *(f"{call.app} {what} {index}" for index in range(len(declared))))
         return tuple(declared)
 
@@ -189,7 +189,7 @@ class Client(Side):
         elif isinstance(event, CallResolved) and label == "endless":
             self.name_declared(event)
         elif label == "endless result 0" and notes == 3 and not isinstance(event, CallOver):
-            connection.stop(event.stream)  # type: ignore[union-attr]
+            connection.stop(event.stream)  # type: ignore[union-attr]  # it has a stream
         elif label == "everything result 2" and isinstance(event, StreamEnded):
             # The upload has ended over there.
             assert self.cancelled is not None
@@ -211,7 +211,7 @@ class Server(Side):
             connection.reject(event.call, ErrorCode.STOPPED)
             connection.finish(event.call)
         elif label == "everything argument 0" and notes == 5 and not isinstance(event, StreamReset):
-            connection.stop(event.stream, ErrorCode.NONE, b"\x05")  # type: ignore[union-attr]
+            connection.stop(event.stream, ErrorCode.NONE, b"\x05")  # type: ignore[union-attr]  # it has a stream
         elif label == "everything argument 1" and isinstance(event, StreamEnded):
             connection.resolve(self.promise, b"\x06")
         elif isinstance(event, StreamEnded) and event.stream.kind is K.CHANNEL:

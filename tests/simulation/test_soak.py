@@ -30,7 +30,7 @@ async def test_what_is_missing_is_noticed() -> None:
 
     class Forgetful:
         def __getattr__(self, name: str) -> object:
-            everything.note = lambda what, value: None  # type: ignore[method-assign]
+            everything.note = lambda what, value: None  # type: ignore[method-assign]  # it forgets on purpose
             return getattr(remote, name)
 
     async with connect(everything.service) as remote:

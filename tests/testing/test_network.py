@@ -287,7 +287,7 @@ def test_large_payloads_wait_for_a_pool_that_is_given_back() -> None:
     network.run(1.0)
     for client in clients:
         client.connection.call("f", b"", [(K.ITEMS, None)])
-        [stream] = client.connection.streams_of_ours()[-1].declared  # type: ignore[attr-defined]
+        [stream] = client.connection.streams_of_ours()[-1].declared  # type: ignore[attr-defined]  # it is a call
         client.connection.send_item(stream, bytes(250_000))
     network.run(5.0)
     taken = []
@@ -295,8 +295,8 @@ def test_large_payloads_wait_for_a_pool_that_is_given_back() -> None:
         for peer in host.peers:
             for event in peer.take():
                 if type(event).__name__ == "ItemReceived":
-                    taken.append(len(event.payload))  # type: ignore[union-attr]
-                    peer.connection.consumed(event.stream)  # type: ignore[union-attr]
+                    taken.append(len(event.payload))  # type: ignore[union-attr]  # a chunk
+                    peer.connection.consumed(event.stream)  # type: ignore[union-attr]  # a chunk
         network.run(5.0)
     assert taken == [250_000] * 2
 

@@ -42,7 +42,7 @@ async def serving(service: Service, **options: object) -> AsyncIterator[str]:
 async def calling(service: Service, **options: object) -> AsyncIterator[Client]:
     """A client of ``service`` whose calls are exchanges."""
     async with serving(service) as url:
-        client = connect(url, transport="exchange", **options)  # type: ignore[arg-type]
+        client = connect(url, transport="exchange", **options)  # type: ignore[arg-type]  # its own options
         async with client:
             yield client
 

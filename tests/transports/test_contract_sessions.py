@@ -26,12 +26,12 @@ class Heard:
         assert isinstance(recorder, Recorder)
         self.recorder = recorder
         taken = recorder.batch_received
-        recorder.batch_received = self.first  # type: ignore[method-assign]
+        recorder.batch_received = self.first  # type: ignore[method-assign]  # told in its place
         self.taken = taken
 
     def first(self, batch: bytes) -> None:
         assert batch == b"first"
-        self.recorder.batch_received = self.taken  # type: ignore[method-assign]
+        self.recorder.batch_received = self.taken  # type: ignore[method-assign]  # told in its place
 
 
 @asynccontextmanager

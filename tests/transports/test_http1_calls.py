@@ -426,7 +426,7 @@ async def test_one_call_of_a_websocket_client_goes_over_http_and_back() -> None:
             with pytest.raises(LocalProtocolError, match="transport='websocket'"):
                 with_options(remote.how, transport="websocket")()
             with pytest.raises(ValueError, match="'sse'"):
-                with_options(remote.how, transport="carrier pigeon")  # type: ignore[arg-type]
+                with_options(remote.how, transport="carrier pigeon")  # type: ignore[arg-type]  # a name of none
         async with connect(url.replace("http", "ws"), transport="websocket") as remote:
             with pytest.raises(TransportUnsuitable):
                 with_options(remote.how, transport="exchange")()
