@@ -68,7 +68,7 @@ class Driver {
     const { code = 0, payload = new Uint8Array(), declare = [], text = "" } = fields;
     if (command === "call") return this.call(fields, payload, declare);
     if (command === "close") return machine.close(code, text);
-    if (command === "go_away") throw new Unsupported("This client does not drain.");
+    if (command === "go_away" || command === "drain") throw new Unsupported("This client does not drain.");
     const stream = this.stream(fields.stream);
     const producing = ["item", "chunk", "end", "reject"].includes(command);
     const data = command === "item" || command === "chunk";

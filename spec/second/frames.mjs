@@ -50,6 +50,8 @@ const KNOWN_KEYS = new Map([
   [8, (node) => node.t === "text"],
   [10, (node) => node.t === "bytes"],
   [12, isTexts],
+  [16, isUint],
+  [18, (node) => node.t === "text"],
 ]);
 
 function isUint(node) {

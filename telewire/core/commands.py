@@ -22,8 +22,7 @@ from telewire.core.states import (
 )
 from telewire.core.streams import Call, Stream
 from telewire.errors import ErrorCode, LocalProtocolError, ResourceExhausted
-from telewire.wire.codec import encode_frame
-from telewire.wire.frames import KEY_METADATA, FrameType, GoAway, Kind
+from telewire.wire.frames import KEY_METADATA, FrameType, Kind
 
 __all__ = ["Commands", "Declare"]
 
@@ -305,20 +304,6 @@ class Commands(Checks):
             self._drop_outbox(half)
             self._drop_requests(stream)
             self._retire_if_done(stream)
-
-    def go_away(self, code: int = ErrorCode.GOING_AWAY, text: str = "") -> None:
-        """Accept no further call of the peer's; those that have arrived go on. Twice does nothing.
-
-        The peer is told, and calls that it emits before it has heard of it are refused.
-
-        Raises:
-            LocalProtocolError: the conversation is not open, or the code or text is not allowed.
-        """
-        self._need_open("go_away()")
-        self._check_ending(code, text, ErrorCode.NONE, ErrorCode.GOING_AWAY)
-        if self._calls_accepted > self._peer_numbers.next:
-            self._calls_accepted = self._peer_numbers.next
-            self._scheduler.add_control(encode_frame(GoAway(self._calls_accepted, code, text)))
 
     # --- inside: what commands do ----------------------------------------------------------------
 

@@ -243,9 +243,7 @@ class Connection(Resuming):
         if self.link is not _ATTACHED:
             return self._take_resume()
         scheduler = self._scheduler
-        if self.said_all:
-            # TW-SES-075: what there still is, the server is not told.
-            scheduler.clear()
+        if (self.said_all or self._leaves) and self._is_silent():
             return []
         departures, arrivals = self._departures, self._arrivals
         if arrivals is not None and arrivals.due is not None and arrivals.due <= self._now:
@@ -353,9 +351,19 @@ class Connection(Resuming):
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _ping(self) -> None:
+    def _is_silent(self) -> bool:
+        """Whether nothing leaves any more; a side that goes away takes its next step here."""
+        if self.said_all:
+            # TW-SES-075: what there still is, the server is not told.
+            self._scheduler.clear()
+            return True
+        self._go_on_leaving()
+        return False
+
+    def _ping(self) -> int:
         self._ping_number += 1
         self._scheduler.add_sign(encode_frame(wire.Ping(self._ping_number)))
+        return self._ping_number
 
     def _exchange_due(self, now: float) -> None:
         """Take the peer for dead where it should be heard and is not; be heard ourselves (TW-SES-079)."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from telewire.core.commands import Commands
 from telewire.core.events import ConnectionClosed
+from telewire.core.leaving import Leaving
 from telewire.core.states import (
     CONNECTION,
     ConnectionInput,
@@ -34,7 +34,7 @@ CLOSING: Final = frozenset(
 )
 
 
-class Ending(Commands):
+class Ending(Leaving):
     """The ways to a closed conversation."""
 
     # In an exchange: the client has nothing more to say, now or later, so its request may end; and the
@@ -100,6 +100,14 @@ class Ending(Commands):
         self._settle_all(error.code)
         if self.exchange and self.side == "client":
             self._hang_up()
+
+    def _go_on_leaving(self) -> None:
+        """Take the next step of going away: asked whenever something may leave."""
+        self._ask_heard()
+        if self._drains and self._is_quiet():
+            assert self._goaway is not None, "only a side that goes away drains"
+            # Nobody needs this conversation any more (TW-ERR-064).
+            self.close(self._goaway.code)
 
     def _finish_close(self) -> None:
         self._settle_all(self._close.code)

@@ -192,11 +192,17 @@ class StreamUnblocked:
 @final
 @dataclass(slots=True)
 class GoAwayReceived:
-    """The peer accepts no call of ours from number ``calls`` on."""
+    """The peer accepts no call of ours from number ``calls`` on; a number above all is a warning.
+
+    ``reconnect_after`` is how many seconds to wait before a successor is opened, with a jitter of ours;
+    ``elsewhere`` the address for that, where it is not the same: nobody has proved that it is the peer's.
+    """
 
     calls: int
     code: int
     text: str
+    reconnect_after: float | None = None
+    elsewhere: str | None = None
 
 
 @final

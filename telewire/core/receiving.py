@@ -20,6 +20,7 @@ from telewire.core.events import (
     StreamStopped,
 )
 from telewire.core.halves import Arrival, ReceiveHalf
+from telewire.core.lone import MILLISECONDS
 from telewire.core.session import Session
 from telewire.core.states import HalfInput, HalfState, OutgoingInput
 from telewire.core.streams import Call, Stream
@@ -27,7 +28,15 @@ from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.limits import Limits
 from telewire.wire import frames as wire
 from telewire.wire.codec import encode_frame
-from telewire.wire.frames import FIRST_POSITIONED, End, Extensions, Items, Kind
+from telewire.wire.frames import (
+    FIRST_POSITIONED,
+    KEY_ELSEWHERE,
+    KEY_RECONNECT_AFTER,
+    End,
+    Extensions,
+    Items,
+    Kind,
+)
 
 __all__ = ["Receiving"]
 
@@ -70,8 +79,7 @@ class Receiving(Session):
         elif isinstance(frame, wire.Ping):
             self._receive_ping(frame)
         elif isinstance(frame, wire.Pong):
-            self._unpositioned += 1
-            self._check_extensions(frame.extensions, "PONG")
+            self._receive_pong(frame)
         elif isinstance(frame, wire.GoAway):
             self._receive_goaway(frame)
         elif isinstance(frame, wire.Unknown):
@@ -325,6 +333,10 @@ class Receiving(Session):
             )
         self._scheduler.add_sign(encode_frame(wire.Pong(frame.number)))
 
+    def _receive_pong(self, frame: wire.Pong) -> None:
+        self._unpositioned += 1
+        self._check_extensions(frame.extensions, "PONG")
+
     def _receive_goaway(self, frame: wire.GoAway) -> None:
         self._check_extensions(frame.extensions, "GOAWAY")
         numbers = self._numbers
@@ -335,7 +347,17 @@ class Receiving(Session):
             )
         self._peer_accepts = frame.calls
         numbers.calls_below = min(numbers.calls_below, frame.calls)
-        self._events.append(GoAwayReceived(frame.calls, frame.code, frame.text))
+        extensions = frame.extensions or {}
+        after, elsewhere = extensions.get(KEY_RECONNECT_AFTER), extensions.get(KEY_ELSEWHERE)
+        self._events.append(
+            GoAwayReceived(
+                frame.calls,
+                frame.code,
+                frame.text,
+                after / MILLISECONDS if isinstance(after, int) else None,
+                elsewhere if isinstance(elsewhere, str) else None,
+            )
+        )
         self._give_up_unsent()
 
     def _give_up_unsent(self) -> None:

@@ -208,12 +208,12 @@ _PLAIN: Final = frozenset({int, str, bytes, bool, float, type(None)})
 
 
 def _uint_extension(value: Any) -> None:
-    take_uint(value, "A deadline, lifetime or urgency")
+    take_uint(value, "A deadline, lifetime, urgency or time to reconnect after")
 
 
 def _text_extension(value: Any) -> None:
     if type(value) is not str:
-        refuse_frame(f"A trace context is a text string, not {show(value)}")
+        refuse_frame(f"A trace context or an address is a text string, not {show(value)}")
 
 
 def _bytes_extension(value: Any) -> None:
@@ -233,6 +233,8 @@ _EXTENSION_CHECKS: Final[dict[int, Callable[[Any], None]]] = {
     f.KEY_TRACE: _text_extension,
     f.KEY_IDEMPOTENCY: _bytes_extension,
     f.KEY_TRAILERS: _texts_extension,
+    f.KEY_RECONNECT_AFTER: _uint_extension,
+    f.KEY_ELSEWHERE: _text_extension,
 }
 
 

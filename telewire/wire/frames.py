@@ -14,10 +14,12 @@ from typing import Final, TypeAlias, final
 __all__ = [
     "FIRST_POSITIONED",
     "KEY_DEADLINE",
+    "KEY_ELSEWHERE",
     "KEY_IDEMPOTENCY",
     "KEY_LIFETIME",
     "KEY_METADATA",
     "KEY_PIPELINE",
+    "KEY_RECONNECT_AFTER",
     "KEY_TRACE",
     "KEY_TRAILERS",
     "KEY_URGENCY",
@@ -107,6 +109,8 @@ KEY_METADATA: Final = 6
 KEY_TRACE: Final = 8
 KEY_IDEMPOTENCY: Final = 10
 KEY_TRAILERS: Final = 12
+KEY_RECONNECT_AFTER: Final = 16
+KEY_ELSEWHERE: Final = 18
 
 # object: an extension's value is any CBOR value, known only to who knows the key.
 Extensions: TypeAlias = dict[int, object]

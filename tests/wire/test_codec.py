@@ -530,13 +530,12 @@ def test_hello_whose_fields_contradict_each_other() -> None:
 @pytest.mark.parametrize(
     ("key", "good", "bad"),
     [
-        (0, [0, TOP], [-1, TOP + 1, 1.5, "1", None, True]),
-        (2, [0, TOP], [-1, TOP + 1, 1.5, "1", None, True]),
-        (4, [0, TOP], [-1, TOP + 1, 1.5, "1", None, True]),
+        *((key, [0, TOP], [-1, TOP + 1, 1.5, "1", None, True]) for key in (0, 2, 4, 16)),
         (6, [{}, {"a": "b"}], [1, [], {"a": 1}, {1: "a"}, {b"a": "b"}, None]),
         (8, ["", "x"], [1, b"x", None]),
         (10, [b"", b"x"], [1, "x", None]),
         (12, [{}, {"a": "b"}], [1, [], {"a": 1}, {1: "a"}, None]),
+        (18, ["", "x"], [1, b"x", None]),
     ],
 )
 def test_known_extension_keys_have_types(key: int, good: list[Any], bad: list[Any]) -> None:

@@ -206,8 +206,11 @@ class Application:
         self.waiting.pop(self._stream(stream), None)
         self.conversation.reset(self._stream(stream), code, payload)
 
-    def _do_go_away(self, code: int = CODES["GOING_AWAY"], text: str = "") -> None:
-        self.conversation.go_away(code, text)
+    def _do_go_away(self, code: int = CODES["GOING_AWAY"], text: str = "", **where: Any) -> None:
+        self.conversation.go_away(code, text, **where)
+
+    def _do_drain(self, code: int = CODES["GOING_AWAY"], text: str = "", **where: Any) -> None:
+        self.conversation.drain(code, text, **where)
 
     def _do_close(self, code: int = 0, text: str = "") -> None:
         self.conversation.close(code, text)

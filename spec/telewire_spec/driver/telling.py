@@ -32,7 +32,7 @@ class Telling:
         if isinstance(event, e.ItemsReceived):
             return self._items(event)
         if isinstance(event, e.GoAwayReceived):
-            return [{"event": "going_away", "calls": event.calls, "code": event.code}]
+            return [self._going_away(event)]
         if isinstance(event, e.ConnectionClosed):
             return [{"event": "closed", "code": int(event.code), "by_peer": event.by_peer}]
         if isinstance(event, e.SessionDetached):
@@ -42,6 +42,15 @@ class Telling:
         if isinstance(event, e.StreamUnblocked):
             return []
         return [self._of_stream(event)]
+
+    # Any: as for all events.
+    def _going_away(self, event: e.GoAwayReceived) -> dict[str, Any]:
+        told: dict[str, Any] = {"event": "going_away", "calls": event.calls, "code": event.code}
+        if event.reconnect_after is not None:
+            told["reconnect_after"] = event.reconnect_after
+        if event.elsewhere is not None:
+            told["elsewhere"] = event.elsewhere
+        return told
 
     def _of_stream(
         self,

@@ -338,9 +338,11 @@ def extensions() -> Iterator[Vector]:
         (8, "trace", txt("x"), "x", (byt(b"x"), num(1))),
         (10, "idempotency", byt(b"k"), {"bytes": "6b"}, (txt("k"), NULL)),
         (12, "trailers", mp(), {"map": []}, (arr(), mp((txt("a"), NULL)))),
+        (16, "reconnect-after", num(1500), 1500, (num(-1), num(1 << 53), f64(1.5), txt("1"))),
+        (18, "elsewhere", txt("https://b.example/t"), "https://b.example/t", (byt(b"x"), NULL)),
     )
     for key, name, value, said, wrong in known:
-        for frame in ("CALL", "PING"):
+        for frame in ("CALL", "PING") if key < 16 else ("GOAWAY", "PING"):
             meaning = {**_meaning(frame), "extensions": [[key, said]]}
             data = _frame(frame, mp((num(key), value)))
             yield good(f"extension/{name}-on-{frame.lower()}", ["TW-FRM-074"], data, meaning)
