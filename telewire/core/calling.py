@@ -182,13 +182,14 @@ class Calling(Exchange):
             self._release_half(call.receive)
             call.receive = None
         cancelled = call.outgoing is OutgoingState.CANCELLING
+        # First what may still break a rule: the end of the connection answers calls that are not answered.
         if isinstance(frame, wire.Error):
-            call.move_outgoing(OutgoingInput.ERROR_RECEIVED)
             self._accept_streams(declarations, None)
+            call.move_outgoing(OutgoingInput.ERROR_RECEIVED)
             self._events.append(CallRejected(call, frame.code, payload))
         else:
-            call.move_outgoing(OutgoingInput.RESULT_RECEIVED)
             declared = self._accept_streams(declarations, None if cancelled else call)
+            call.move_outgoing(OutgoingInput.RESULT_RECEIVED)
             if cancelled:
                 self._events.append(CallResolved(call, payload, ()))
             else:

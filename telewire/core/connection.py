@@ -149,6 +149,21 @@ class Connection(Resuming):
         """Grant what has waited for the pool; owed to each connection that draws from it, when it says so."""
         self._lend()
 
+    def receive_violation(self, error: RemoteProtocolError, now: float) -> None:
+        """Refuse what the transport brought in place of a batch: a text, or more than ``batch_bytes``.
+
+        For adapters, which see that before they have all of it and keep nothing (TW-FRM-004). It closes
+        the connection as a batch that breaks a rule does, with the code of ``error``.
+
+        Raises:
+            LocalProtocolError: :meth:`receive_eof` was called before.
+        """
+        if self._eof:
+            raise LocalProtocolError("receive_violation() was called after receive_eof().")
+        self._now = self._heard = now
+        if not self._peer_closed and self.state in (_OPEN, ConnectionState.OPENING):
+            self._violated(error)
+
     def receive_bytes(self, now: float) -> None:
         """Note bytes that are no whole batch yet: any byte is a sign of life."""
         self._now = self._heard = now

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias, final
 
 if TYPE_CHECKING:
+    from telewire.errors import RemoteProtocolError
     from telewire.runtime.driver import Driver
     from telewire.runtime.transport import Transport
 
@@ -43,6 +44,11 @@ class Attachment:
         """Take one that may have come before, or too early: then the answer is false."""
         self.batch_received(batch)
         return not self.driver.connection.missed
+
+    def violation_received(self, error: RemoteProtocolError) -> None:
+        """Refuse what was no batch."""
+        if self.driver.attachment is self:
+            self.driver.violation_received(error)
 
     def bytes_received(self) -> None:
         """Note a sign of life."""

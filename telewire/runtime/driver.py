@@ -44,6 +44,7 @@ from telewire.runtime.running import Running
 from telewire.wire.frames import Kind
 
 if TYPE_CHECKING:
+    from telewire.errors import RemoteProtocolError
     from telewire.runtime.attachment import Route
     from telewire.runtime.backend import Backend, Timer
     from telewire.runtime.tracing import Tracing
@@ -210,6 +211,11 @@ class Driver:
             self._pace(self._exchange)
         if not self._flushing:
             self.schedule()
+
+    def violation_received(self, error: RemoteProtocolError) -> None:
+        """Let the connection refuse what its adapter did not take in; its CLOSE leaves with this pass."""
+        self.connection.receive_violation(error, self.backend.now())
+        self.digest()
 
     def bytes_received(self) -> None:
         """Note a sign of life."""

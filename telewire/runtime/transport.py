@@ -6,13 +6,17 @@ neither waits, and an adapter never calls the handler from inside a call of the 
 
 The order of life is: the adapter makes the :class:`Transport`, hands it to the driver, gets the
 handler back, then calls ``batch_received`` for every batch and ``transport_lost`` exactly once, last.
+Behind ``violation_received`` it delivers nothing more and goes on sending until it is closed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, final
+
+if TYPE_CHECKING:
+    from telewire.errors import RemoteProtocolError
 
 __all__ = [
     "NOBODY",
@@ -109,6 +113,9 @@ class TransportHandler(Protocol):
     def batch_received(self, batch: bytes) -> None:
         """Take one whole batch."""
 
+    def violation_received(self, error: RemoteProtocolError) -> None:
+        """Learn that the peer sent what is no batch, or one above ``batch_bytes``, and answer it."""
+
     def bytes_received(self) -> None:
         """Note a sign of life that is not a whole batch yet: liveness counts any byte."""
 
@@ -127,6 +134,9 @@ class Nobody:
     """What a transport tells that is gone: it and its handler would refer to each other for ever."""
 
     def batch_received(self, batch: bytes) -> None:
+        """Nothing comes."""
+
+    def violation_received(self, error: RemoteProtocolError) -> None:
         """Nothing comes."""
 
     def bytes_received(self) -> None:

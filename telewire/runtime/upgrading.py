@@ -15,6 +15,7 @@ from telewire.runtime.driver import HTTP
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from telewire.errors import RemoteProtocolError
     from telewire.runtime.backend import Signal, Task
     from telewire.runtime.driver import Driver
     from telewire.runtime.transport import AcceptTransport, Transport
@@ -160,6 +161,14 @@ class _Candidate:
         else:
             self.leave()
         self.decided.set()
+
+    def violation_received(self, error: RemoteProtocolError) -> None:
+        """Pass on that no batch came; as the first word it says that this is no way to go."""
+        if self.attachment is not None:
+            self.attachment.violation_received(error)
+        else:
+            self.leave()
+            self.decided.set()
 
     def bytes_received(self) -> None:
         """Pass on a sign of life."""

@@ -21,6 +21,7 @@ from typing import Any, Final, Protocol, TypeAlias, final
 import anyio
 import anyio.lowlevel
 
+from telewire.errors import RemoteProtocolError
 from telewire.limits import Limits
 from telewire.runtime.backend import current_backend
 from telewire.runtime.transport import AcceptTransport, Transport
@@ -64,6 +65,7 @@ class Recorder:
         self.byte_signs = 0
         self.writable_signs = 0
         self.input_ends = 0
+        self.violations: list[RemoteProtocolError] = []
         self.losses: list[Exception | None] = []
         self.complaints: list[str] = []
         self._inside: str | None = None
@@ -86,6 +88,11 @@ class Recorder:
         """Write one down that may come twice; it always has its place."""
         self.batch_received(batch)
         return True
+
+    def violation_received(self, error: RemoteProtocolError) -> None:
+        """Write down what was no batch; who reads it owes the transport a close."""
+        self._note("violation_received")
+        self.violations.append(error)
 
     def bytes_received(self) -> None:
         """Count a sign of life."""

@@ -48,6 +48,26 @@ def test_a_call_lives_as_long_as_what_crossed_in_it() -> None:
     assert_empty(peer.core)
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+@pytest.mark.parametrize(
+    "answer",
+    [f.End(-1, 0, 0, b"", (f.Declaration(7, K.PROMISE),)), f.Error(-1, 1, 0, 0, b"", (PROMISE,) * 2)],
+)
+def test_an_answer_whose_declarations_break_a_rule_leaves_no_call_unanswered(
+    cancelled: bool, answer: f.Frame
+) -> None:
+    peer, call = calling()
+    if cancelled:
+        peer.core.stop(call, C.CANCELLED)
+        peer.hear()
+    assert peer.say(answer)[:2] == [
+        CallRejected(call, C.INVALID_STATE, b""),
+        CallOver(call, C.INVALID_STATE, b""),
+    ]
+    assert peer.hear()[-1].code == C.INVALID_STATE  # type: ignore[union-attr]
+    assert_empty(peer.core)
+
+
 def test_an_error_ends_the_call_with_all_it_owns() -> None:
     peer, call = calling((K.FUNCTION, 3), (K.ITEMS, None))
     events = peer.say(f.Error(-1, C.ABORTED, 0, 3, b"why"))

@@ -14,9 +14,12 @@ from typing import Any
 
 import anyio
 import pytest
+from wsproto.events import BytesMessage, TextMessage
 
 from telewire import ByteStream, CallCancelled, NetworkError, TransportUnsuitable, with_options
+from telewire.errors import ErrorCode
 from telewire_transports import connect
+from tests.transports.raw_websocket import client_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).with_name("asgi_server.py")
@@ -71,6 +74,14 @@ async def test_streams(running: Running, transport: Any, anyio_backend: str) -> 
         assert [number async for number in remote.countdown(3)] == [3, 2, 1, 0]
         sizes = [len(item) async for item in remote.many(2000)]
         assert sizes == [1000] * 2000
+
+
+async def test_a_text_is_answered_by_the_machine(running: Running, anyio_backend: str) -> None:
+    async with client_of(running.port, "/telewire/") as peer:
+        await peer.frames()
+        await peer.say(TextMessage("hi"))
+        await peer.say(BytesMessage(b"nobody reads this"))
+        await peer.hears_the_end(ErrorCode.MALFORMED, 1003)
 
 
 @pytest.mark.parametrize("transport", ["websocket", "http", "sse", "exchange"])

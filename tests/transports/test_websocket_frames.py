@@ -102,10 +102,11 @@ def test_at_the_limit_works_one_beyond_does_not(side: str, step: int) -> None:
             assert [len(batch) for batch in batches] == [LIMIT]
             assert replies == b""
             continue
-        assert batches == []
-        assert isinstance(frames.failure, RemoteProtocolError)
-        assert frames.failure.code is ErrorCode.BATCH_TOO_LARGE
-        [closed] = events(peer, replies)
+        assert (batches, replies) == ([], b"")
+        assert frames.state is FramesState.REFUSED
+        assert frames.refusal is not None
+        assert frames.refusal.code is ErrorCode.BATCH_TOO_LARGE
+        [closed] = events(peer, frames.close())
         assert isinstance(closed, CloseConnection)
         assert closed.code == 1009
         assert "batch_bytes" in (closed.reason or "")
@@ -114,8 +115,30 @@ def test_at_the_limit_works_one_beyond_does_not(side: str, step: int) -> None:
 def test_a_declared_length_is_refused_before_its_payload() -> None:
     frames = WebSocketFrames(client=False, limit=LIMIT)
     frames.receive_data(b"\x82\xff" + (2**62).to_bytes(8) + b"mask")
+    assert frames.state is FramesState.REFUSED
+    # It is the machine's to say why; only what that has said may leave before the close frame.
+    assert frames.encode([b"close"]) == [b"\x82\x05", b"close"]
+    assert frames.close()[2:4] == (1009).to_bytes(2)
     assert frames.state is FramesState.FAILED
-    assert frames.reply[2:4] == (1009).to_bytes(2)
+    assert frames.close() == b""
+
+
+def test_what_is_refused_is_not_kept() -> None:
+    frames, peer = make("server")
+    frames.receive_data(peer.send(BytesMessage(bytes(900), message_finished=False)))
+    for _ in range(100):
+        assert frames.receive_data(peer.send(BytesMessage(bytes(900), message_finished=False))) == []
+    kept = [getattr(frames, name) for name in ("_head", "_body", "_fragments")]
+    assert [len(each) for each in kept] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("wire", [b"\x81\x82\1\2\3\4hi", b"\x82\xff" + (2**62).to_bytes(8) + b"mask"])
+def test_behind_our_close_frame_there_is_nobody_left_to_tell(wire: bytes) -> None:
+    frames = WebSocketFrames(client=False, limit=LIMIT)
+    frames.close()
+    frames.receive_data(wire)
+    assert frames.state is FramesState.FAILED
+    assert (frames.refusal, frames.reply) == (None, b"")
 
 
 KEY = b"\1\2\3\4"
@@ -162,6 +185,10 @@ def test_broken_rules_have_their_close_code(wire: bytes, code: int, step: int) -
     good = b"\x82\x82" + KEY + mask(b"ok", KEY)
     batches, replies = feed(frames, good + wire + good, step)
     assert batches == [b"ok"]
+    if frames.state is FramesState.REFUSED:
+        assert code == 1003
+        assert replies == b""
+        replies = frames.close()
     assert frames.state is FramesState.FAILED
     assert isinstance(frames.failure, RemoteProtocolError)
     assert replies[:1] == b"\x88"

@@ -11,7 +11,12 @@ from telewire.core.connection import Connection
 from telewire.core.events import ConnectionClosed, HelloReceived
 from telewire.core.states import ConnectionState, HalfState
 from telewire.core.streams import Call, Stream
-from telewire.errors import LocalProtocolError, ResourceExhausted, TransportUnsuitable
+from telewire.errors import (
+    LocalProtocolError,
+    RemoteProtocolError,
+    ResourceExhausted,
+    TransportUnsuitable,
+)
 from telewire.limits import Limits
 from telewire.wire.frames import Kind
 from telewire_spec.driver.telling import Telling
@@ -75,6 +80,11 @@ class Application:
             self.connection = connection
         else:
             self.connection.receive_data(batch, self.now)
+        return self._react()
+
+    def refuse(self, error: RemoteProtocolError) -> Reaction:
+        """Take what an adapter has in place of a batch."""
+        self.connection.receive_violation(error, self.now)
         return self._react()
 
     def advance(self, seconds: float) -> Reaction:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from telewire.errors import RemoteProtocolError
 from telewire.limits import Limits
 from telewire.runtime.transport import Transport, TransportHandler
 from telewire_spec.driver.application import Application
@@ -26,12 +27,16 @@ class End:
     """A handler that keeps what arrives; a None stands for the loss of the transport."""
 
     def __init__(self) -> None:
-        self.arrived: queue.Queue[bytes | None] = queue.Queue()
+        self.arrived: queue.Queue[bytes | RemoteProtocolError | None] = queue.Queue()
         self.lost = False
 
     def batch_received(self, batch: bytes) -> None:
         """Keep it."""
         self.arrived.put(batch)
+
+    def violation_received(self, error: RemoteProtocolError) -> None:
+        """Keep what was refused in its place."""
+        self.arrived.put(error)
 
     def bytes_received(self) -> None:
         """Only whole batches count here."""
@@ -46,8 +51,8 @@ class End:
         """Keep that, too."""
         self.arrived.put(None)
 
-    def take(self) -> bytes | None:
-        """The next batch; None where there will be none."""
+    def take(self) -> bytes | RemoteProtocolError | None:
+        """The next batch, or what is wrong with it; None where there will be none."""
         if self.lost:
             return None
         try:
@@ -112,6 +117,8 @@ class CarriedApplication(Application):
         arrived = link.ends[self.role].take()
         if arrived is None:
             return self._across(super().cut())
+        if isinstance(arrived, RemoteProtocolError):
+            return self._across(self.refuse(arrived))
         return self._across(super().receive(arrived))
 
     def advance(self, seconds: float) -> Reaction:
@@ -165,7 +172,7 @@ class CarriedApplication(Application):
             self.portal.call(link.transports[self.role].send, reaction.sent)
             for _ in reaction.sent:
                 arrived = link.ends[far].take()
-                if arrived is not None:
+                if isinstance(arrived, bytes):
                     sent.append(arrived)
         if reaction.closed and not link.ends[self.role].lost:
             self.portal.call(link.transports[self.role].close)

@@ -46,6 +46,8 @@ class FramesState(Enum):
     """Our close frame has left, the peer's has not come."""
     CLOSED = auto()
     """Both have crossed."""
+    REFUSED = auto()
+    """The peer broke a rule of telewire: nothing more is taken in, and our side still speaks."""
     FAILED = auto()
     """The peer broke a rule; our close frame says which."""
 
@@ -59,7 +61,8 @@ class WebSocketFrames:
     """One WebSocket after its handshake.
 
     After each :meth:`receive_data` write :attr:`reply`, then deliver the batches, then look at
-    :attr:`state`; :attr:`failure` says why it ended, None where it ended in order.
+    :attr:`state`; :attr:`failure` says why it ended, None where it ended in order. Where a message is
+    refused (TW-FRM-004), :attr:`refusal` is for the machine, which answers it; then :meth:`close` is owed.
     """
 
     __slots__ = (
@@ -73,8 +76,10 @@ class WebSocketFrames:
         "_keys",
         "_limit",
         "_missing",
+        "_refusal_code",
         "_whole",
         "failure",
+        "refusal",
         "reply",
         "reply_is_pong",
         "state",
@@ -94,6 +99,8 @@ class WebSocketFrames:
         self._keys = b""
         self.state = FramesState.OPEN
         self.failure: Exception | None = None
+        self.refusal: RemoteProtocolError | None = None
+        self._refusal_code = _NORMAL
         self.reply = b""
         self.reply_is_pong = False
 
@@ -125,6 +132,10 @@ class WebSocketFrames:
 
     def close(self) -> bytes:
         """Begin the closing handshake: what is to be written, after all batches."""
+        if self.state is FramesState.REFUSED:
+            assert self.refusal is not None, "a refusal has its reason"
+            self.fail(self._refusal_code, self.refusal)
+            return self.reply
         if self.state is not FramesState.OPEN:
             return b""
         self.state = FramesState.CLOSING
@@ -211,12 +222,18 @@ class WebSocketFrames:
         opcode = first & 15
         self._whole = False
         if opcode == _TEXT_OPCODE:
-            self.fail(
+            self._refuse(
                 _UNSUPPORTED,
                 RemoteProtocolError("The peer sent a text message; batches are binary.", ErrorCode.MALFORMED),
             )
         elif opcode < _FIRST_CONTROL_OPCODE and length + len(self._fragments) > self._limit:
-            self._too_big()
+            self._refuse(
+                _TOO_BIG,
+                RemoteProtocolError(
+                    f"The peer sent a batch above {self._limit} bytes, the limit batch_bytes.",
+                    ErrorCode.BATCH_TOO_LARGE,
+                ),
+            )
         elif first == _BINARY and shortest and masked is not self._client and not self._in_message:
             self._whole = True
             self._key = data[position + size - 4 : position + size] if masked else b""
@@ -227,14 +244,16 @@ class WebSocketFrames:
     def _unmask(self, body: bytes | bytearray) -> bytes:
         return mask(body, self._key) if self._key else bytes(body)
 
-    def _too_big(self) -> None:
-        self.fail(
-            _TOO_BIG,
-            RemoteProtocolError(
-                f"The peer sent a batch above {self._limit} bytes, the limit batch_bytes.",
-                ErrorCode.BATCH_TOO_LARGE,
-            ),
-        )
+    def _refuse(self, code: int, error: RemoteProtocolError) -> None:
+        """Take nothing more in; the machine is to say why, and our close frame, with ``code``, comes last."""
+        self._fragments = bytearray()
+        if self.state is not FramesState.OPEN:
+            # The machine has closed already, and has nothing to say to this.
+            self.fail(code, error)
+            return
+        self.state = FramesState.REFUSED
+        self._refusal_code = code
+        self.refusal = error
 
     def _judge(self, data: bytes, batches: list[bytes]) -> None:
         """Give wsproto what is not a plain message. Its events are consumed fully, always."""

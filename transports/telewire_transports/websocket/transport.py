@@ -16,6 +16,7 @@ __all__ = ["WebSocketTransport"]
 
 # A member costs as much as a call where it is looked up through its class (CPython 3.11).
 _OPEN: Final = FramesState.OPEN
+_REFUSED: Final = FramesState.REFUSED
 
 
 @final
@@ -32,6 +33,7 @@ class WebSocketTransport:
         self._error: Exception | None = None
         self._timer: Timer | None = None
         self._aborted = False
+        self._told = False
 
     def start(self, accept: AcceptTransport, early: bytes) -> None:
         """Hand the transport over; ``early`` is what came behind the handshake."""
@@ -49,12 +51,20 @@ class WebSocketTransport:
 
     def send(self, batches: Sequence[bytes]) -> None:
         """Queue whole batches as one write."""
-        if self._frames.state is _OPEN and batches:
+        state = self._frames.state
+        if (state is _OPEN or state is _REFUSED) and batches:
             self._link.writelines(self._frames.encode(batches))
 
     def close(self) -> None:
         """Send what is queued and a close frame, then wait for the peer's, within bounds."""
-        if self._frames.state is not FramesState.OPEN or self._aborted:
+        if self._aborted:
+            return
+        if self._frames.state is _REFUSED:
+            # What comes is not understood any more, so the peer's close frame is not waited for.
+            self._link.write(self._frames.close())
+            self._link.close(within=self._grace, drain=True)
+            return
+        if self._frames.state is not _OPEN:
             return
         self._link.write(self._frames.close())
         backend = current_backend()
@@ -88,14 +98,25 @@ class WebSocketTransport:
                 self.handler.bytes_received()
         elif frames.state is FramesState.CLOSED:
             self._link.close(within=self._grace)
+        elif frames.state is _REFUSED:
+            self._refuse()
         elif frames.state is FramesState.FAILED:
             self._link.close(within=self._grace, drain=True)
         elif not batches:
             self.handler.bytes_received()
 
+    def _refuse(self) -> None:
+        """Tell the machine once what was wrong; its CLOSE leaves, and it closes, or we do after a while."""
+        error = self._frames.refusal
+        if error is not None and not self._told:
+            self._told = True
+            backend = current_backend()
+            self._timer = backend.call_at(backend.now() + self._grace, self.close)
+            self.handler.violation_received(error)
+
     def link_writable(self) -> None:
         """Pass on that there is room."""
-        if self._frames.state is FramesState.OPEN and not self._aborted:
+        if self._frames.state in (_OPEN, _REFUSED) and not self._aborted:
             self.handler.transport_writable()
 
     def link_lost(self, error: Exception | None) -> None:
