@@ -2,7 +2,7 @@
 # On Windows, or without make: py scripts\dev.py test
 #
 #   make test ARGS="-k countdown"     make fuzz TARGET=decode SECONDS=60     make mutants ARGS=NAME
-#   make simulate SEEDS=100000        make simulate SEED=7
+#   make simulate SEEDS=100000        make simulate SEED=7              make bench FULL=1
 
 PYTHON ?= $(shell for p in python python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -10,8 +10,11 @@ DEV = $(if $(PYTHON),$(PYTHON),$(error telewire needs Python 3.11 or newer on th
 
 .PHONY: demo test check bench mutants fuzz flood second model conformance simulate soak clean
 
-demo test check bench mutants flood second model conformance soak clean:
+demo test check mutants flood second model conformance soak clean:
 	@$(DEV) $@ $(ARGS)
+
+bench:
+	@$(DEV) $@ $(if $(FULL),--full) $(ARGS)
 
 fuzz:
 	@$(DEV) $@ $(TARGET) $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)

@@ -6,10 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, final
+
+# Any: what JSON brings.
+from typing import Any, Final, Self, final
+
+from benchmarks.entrants import command_of
 
 __all__ = ["PINNING", "SideFailed", "Sides"]
 
@@ -24,11 +28,11 @@ class SideFailed(Exception):
     """A process ended instead of answering; what it said stands on standard error."""
 
 
-def _spawn(*arguments: str) -> subprocess.Popen[str]:
+def _spawn(role: str, peer: str, *arguments: str) -> subprocess.Popen[str]:
     places = [str(ROOT), str(ROOT / "transports"), str(ROOT / "spec")]
     inherited = os.environ.get("PYTHONPATH")
     return subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.side", *arguments],
+        [*(command_of(peer, role) or [sys.executable, "-m", "benchmarks.side", role]), peer, *arguments],
         cwd=ROOT,
         # This checkout is measured, whatever is installed.
         env={**os.environ, "PYTHONPATH": os.pathsep.join([*places, *([inherited] if inherited else [])])},
@@ -77,8 +81,18 @@ class Sides:
     ) -> None:
         self.close()
 
-    def measure(self, workload: str, count: int, *, one_cpu: bool = False) -> dict[str, float]:
+    def measure(
+        self,
+        workload: str,
+        count: int,
+        *,
+        one_cpu: bool = False,
+        seconds: float | None = None,
+        points: Sequence[int] = (),
+    ) -> dict[str, Any]:
         """Have the client do one measurement; with ``one_cpu`` both processes share one CPU meanwhile.
+
+        With ``seconds`` it does less than ``count`` where all would take longer; the answer says how much.
 
         Raises:
             SideFailed: the client ended.
@@ -86,14 +100,15 @@ class Sides:
         everywhere = os.sched_getaffinity(0) if PINNING else set()
         if one_cpu and PINNING:
             self._keep_on({max(everywhere)})
+        order = {"workload": workload, "count": count, "seconds": seconds, "server": self._server.pid}
         try:
             assert self._client.stdin is not None
             try:
-                self._client.stdin.write(json.dumps({"workload": workload, "count": count}) + "\n")
+                self._client.stdin.write(json.dumps({**order, "points": list(points)}) + "\n")
                 self._client.stdin.flush()
             except BrokenPipeError:
                 raise SideFailed(f"The client of {self.peer} ({self.way}) had ended.") from None
-            figures: dict[str, float] = json.loads(
+            figures: dict[str, Any] = json.loads(
                 _read_line(self._client, f"client of {self.peer} ({self.way}), asked for {workload},")
             )
             return figures

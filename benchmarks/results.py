@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from statistics import median
-from typing import Final
+from types import MappingProxyType
+
+# Any: what JSON may hold.
+from typing import Any, Final
 
 import telewire
 
-__all__ = ["OURS", "Measurement", "Spread", "Summary", "document", "summarise"]
+__all__ = [
+    "OURS",
+    "CurvePoint",
+    "Measurement",
+    "Percentiles",
+    "Samples",
+    "Spread",
+    "Summary",
+    "document",
+    "percentiles",
+    "summarise",
+]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 OURS: Final = "telewire"
-PACKAGES: Final = ("cbor2", "wsproto", "msgspec", "websockets")
+PACKAGES: Final = (
+    *("cbor2", "wsproto", "msgspec", "websockets", "aiohttp", "starlette", "httpx", "uvicorn", "grpcio"),
+    *("protobuf", "python-socketio", "rpyc", "rsocket"),
+)
+ENOUGH: Final = 1_000
+"""As many samples must there be for one in a thousand to mean something."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +54,52 @@ class Measurement:
     @property
     def rate(self) -> float:
         return self.count / self.seconds
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Single calls of one peer, in one way, in one round, in seconds; and how fast bytes came beside them."""
+
+    workload: str
+    peer: str
+    way: str
+    round: int
+    samples: list[float]
+    bytes_a_second: float | None
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """All rounds of one peer in one way: seconds. ``p999`` is None where there are too few for it."""
+
+    workload: str
+    peer: str
+    way: str
+    count: int
+    p50: float
+    p99: float
+    p999: float | None
+    bytes_a_second: float | None
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """What one size has cost: ``at`` so many streams, connections or bytes.
+
+    ``rate``: units a second; CPU in microseconds a unit; bytes of memory for each of ``at``. None: not
+    what was asked.
+    """
+
+    curve: str
+    peer: str
+    way: str
+    round: int
+    at: float
+    rate: float | None = None
+    client_us: float | None = None
+    server_us: float | None = None
+    client_bytes: float | None = None
+    server_bytes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +162,25 @@ def summarise(measurements: Sequence[Measurement], goals: dict[tuple[str, str], 
     return summaries
 
 
+def percentiles(samples: Sequence[Samples]) -> list[Percentiles]:
+    """The percentiles of each workload, peer and way over all rounds, in the order they came first."""
+    together: dict[tuple[str, str, str], list[Samples]] = {}
+    for each in samples:
+        together.setdefault((each.workload, each.peer, each.way), []).append(each)
+    found = []
+    for (workload, peer, way), rounds in together.items():
+        known = sorted(sample for each in rounds for sample in each.samples)
+        speeds = [each.bytes_a_second for each in rounds if each.bytes_a_second is not None]
+
+        def at(part: float, known: list[float] = known) -> float:
+            return known[min(len(known) - 1, int(len(known) * part))]
+
+        speed = median(speeds) if speeds else None
+        p999 = at(0.999) if len(known) >= ENOUGH else None
+        found.append(Percentiles(workload, peer, way, len(known), at(0.5), at(0.99), p999, speed))
+    return found
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
@@ -105,8 +189,16 @@ def _version(package: str) -> str | None:
 
 
 def document(
-    measurements: Sequence[Measurement], summaries: Sequence[Summary], *, pinned: bool
-) -> dict[str, object]:
+    measurements: Sequence[Measurement],
+    summaries: Sequence[Summary],
+    *,
+    pinned: bool,
+    samples: Sequence[Samples] = (),
+    points: Sequence[CurvePoint] = (),
+    missing: Mapping[str, str] = MappingProxyType({}),
+    failures: Mapping[str, str] = MappingProxyType({}),
+    note: str = "",
+) -> dict[str, Any]:
     """Everything as one value for JSON; of the machine only what explains figures."""
     return {
         "format": FORMAT,
@@ -121,4 +213,9 @@ def document(
         "pinned": pinned,
         "measurements": [{**asdict(each), "rate": each.rate} for each in measurements],
         "summary": [asdict(each) for each in summaries],
+        "latencies": [asdict(each) for each in percentiles(samples)],
+        "curves": [asdict(each) for each in points],
+        "missing": dict(missing),
+        "failures": dict(failures),
+        "note": note,
     }

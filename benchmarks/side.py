@@ -1,7 +1,7 @@
 """One side of one peer as a process: ``python -m benchmarks.side server|client PEER WAY [PORT]``.
 
 A server prints its port and serves until its standard input ends. A client reads one order a line,
-``{"workload": NAME, "count": N}``, and answers each with one line of figures; it makes a new
+``{"workload": NAME, "count": N, …}``, and answers each with one line of figures; it makes a new
 connection for each and warms it up first. Both end when whoever started them has gone.
 """
 
@@ -11,14 +11,14 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from importlib import import_module
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-# Any: the future of a coroutine says so.
-from typing import Any, Final, Protocol, cast
-
-from benchmarks.workloads import WORKLOADS, Session
+from benchmarks.curves import CURVES
+from benchmarks.entrants import Peer, load_peer
+from benchmarks.latencies import LATENCIES
+from benchmarks.readings import allow_many_files
+from benchmarks.workloads import WORKLOADS
 
 __all__ = ["Peer", "load_peer", "measure"]
 
@@ -26,34 +26,42 @@ LONGEST_SECONDS: Final = 180.0
 """A measurement that takes longer than this hangs."""
 WARM_UP: Final = 10
 """One part in this many is done before the clock starts."""
+GLIMPSE: Final = 50
+"""One part in this many shows how slow a peer is, where the time is limited."""
 
 
-class Peer(Protocol):
-    """What a module in ``benchmarks/peers`` offers. ``WAYS``: workload → configurations to compare."""
-
-    @property
-    def NAME(self) -> str: ...
-    @property
-    def WAYS(self) -> Mapping[str, tuple[str, ...]]: ...
-    @property
-    def serve(self) -> Callable[[str, Callable[[int], object]], Coroutine[Any, Any, None]]: ...
-    @property
-    def connect(self) -> Callable[[int, str], AbstractAsyncContextManager[Session]]: ...
-
-
-def load_peer(name: str) -> Peer:
-    """Import one peer, so that no process holds the libraries of another."""
-    return cast("Peer", import_module(f"benchmarks.peers.{name}_peer"))
-
-
-async def measure(peer: Peer, port: int, way: str, workload_name: str, count: int) -> dict[str, float]:
+async def measure(
+    peer: Peer, port: int, way: str, workload_name: str, count: int, budget: float | None = None
+) -> dict[str, float]:
     """Do one measurement on a connection of its own; seconds of the clock, and of this process's CPU."""
     workload = WORKLOADS[workload_name]
     async with asyncio.timeout(LONGEST_SECONDS), peer.connect(port, way) as session:
-        await workload.run(session, -(-count // WARM_UP))
+        few = -(-count // (WARM_UP if budget is None else GLIMPSE))
+        seconds = await workload.run(session, few)
+        if budget is not None:
+            count = max(few, min(count, round(few / seconds * budget)))
+            await workload.run(session, max(1, min(count // WARM_UP, count - few)))
         cpu = time.process_time()
         seconds = await workload.run(session, count)
-        return {"seconds": seconds, "client_cpu_seconds": time.process_time() - cpu}
+        return {"seconds": seconds, "count": count, "client_cpu_seconds": time.process_time() - cpu}
+
+
+# object: what JSON brings, looked at below.
+async def _obey(peer: Peer, port: int, way: str, order: Mapping[str, object]) -> Mapping[str, object]:
+    name, count, points = order["workload"], order["count"], order.get("points", [])
+    server, budget = order.get("server"), order.get("seconds")
+    assert isinstance(name, str)
+    assert isinstance(count, int)
+    assert isinstance(points, list)
+    assert isinstance(server, int | None)
+    assert isinstance(budget, float | int | None)
+    if name in LATENCIES:
+        async with asyncio.timeout(LONGEST_SECONDS), peer.connect(port, way) as session:
+            return await LATENCIES[name].run(session, count)
+    if name in CURVES:
+        async with asyncio.timeout(LONGEST_SECONDS):
+            return {"points": await CURVES[name].run(lambda: peer.connect(port, way), points, count, server)}
+    return await measure(peer, port, way, name, count, budget)
 
 
 async def _serve(peer: Peer, way: str) -> None:
@@ -71,13 +79,12 @@ def main(arguments: Sequence[str]) -> None:
     """Be one side."""
     role, name, way, *rest = arguments
     peer = load_peer(name)
+    allow_many_files()
     if role == "server":
         asyncio.run(_serve(peer, way))
         return
     for line in sys.stdin:
-        order = json.loads(line)
-        figures = asyncio.run(measure(peer, int(rest[0]), way, order["workload"], order["count"]))
-        print(json.dumps(figures), flush=True)
+        print(json.dumps(asyncio.run(_obey(peer, int(rest[0]), way, json.loads(line)))), flush=True)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,10 @@ class Session(Protocol):
         """Send bytes to the server, which follows them; returns how many it has got."""
 
     @property
+    def hold(self) -> Callable[[], AsyncIterable[object]]:
+        """Call a generator of the server that yields ``row(0)`` and then waits for ever."""
+
+    @property
     def call_back(self) -> Callable[[Callback, int], Awaitable[object]]:
         """Let the server call back, one call after the other; returns how often the answer was right."""
 
@@ -261,6 +265,22 @@ WORKLOADS: Final[dict[str, Workload]] = {
             100_000,
             small_items,
             goals={"websockets": 3.5},
+        ),
+        Workload(
+            "W2x",
+            "the same generator, in the response of a request over HTTP",
+            "items/s",
+            100_000,
+            100_000,
+            small_items,
+        ),
+        Workload(
+            "W2s",
+            "the same generator, as server-sent events",
+            "items/s",
+            100_000,
+            100_000,
+            small_items,
         ),
         Workload(
             "W3d",

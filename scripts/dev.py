@@ -26,6 +26,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 BUILD: Final = ROOT / "build"
 VENV: Final = ROOT / ".venv"
 WHEEL_VENV: Final = ROOT / ".venv-wheel"
+BENCH_VENV: Final = ROOT / ".venv-bench"
+NODE_PEERS: Final = ROOT / "benchmarks" / "node"
 DIST: Final = BUILD / "dist"
 
 # Each level holds everything of those before it, so an environment only ever grows.
@@ -415,6 +417,30 @@ def model(arguments: Sequence[str]) -> int:
     return run_script("test", "spec/model/check.py", arguments)
 
 
+def bench(arguments: Sequence[str]) -> int:
+    """Compare with other ways; the peers are installed where no test meets them.
+
+    A peer on Node that cannot be installed is left out, and the comparison says so.
+    """
+    python = ensure_venv(BENCH_VENV)
+    stamp = BENCH_VENV / "telewire-installed.json"
+    if installed_level(stamp) < 0:
+        say(f"installing .[bench] into {BENCH_VENV.name} (editable)")
+        quietly("pip install", [python, "-m", "pip", "install", "--quiet", "--editable", ".[bench]"])
+        write_stamp(stamp, LEVELS[0])
+    npm = shutil.which("npm")
+    lock = NODE_PEERS / "package-lock.json"
+    installed = NODE_PEERS / "node_modules" / ".package-lock.json"
+    if npm is not None and (not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime):
+        say("installing the peers on Node into benchmarks/node")
+        try:
+            quietly("npm ci", [npm, "ci", "--silent"], NODE_PEERS)
+        except Failed as failed:
+            say(f"{failed}; the peers on Node will be left out")
+    say("running " + " ".join(["benchmarks/run.py", *arguments]))
+    return call([python, ROOT / "benchmarks/run.py", *arguments])
+
+
 def demo(arguments: Sequence[str]) -> int:
     """Run the examples live, with telewire and the ffmpeg that one of them uses installed."""
     python = ensure_installed("demo")
@@ -425,7 +451,7 @@ def demo(arguments: Sequence[str]) -> int:
 def clean(arguments: Sequence[str]) -> int:
     """Remove everything the other commands made."""
     refuse_arguments("clean", arguments)
-    made = [VENV, WHEEL_VENV, BUILD, ROOT / "dist"]
+    made = [VENV, WHEEL_VENV, BENCH_VENV, NODE_PEERS / "node_modules", BUILD, ROOT / "dist"]
     made += [ROOT / name for name in (".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis")]
     for place in ("telewire", "transports", "spec", "tests", "fuzz", "benchmarks", "examples", "scripts"):
         made += (ROOT / place).rglob("__pycache__")
@@ -440,10 +466,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Sequence[str]], int]]]] = {
     "demo": ("run the examples live in the terminal", demo),
     "test": ("run all tests with the coverage gate, or those named by pytest's arguments", run_tests),
     "check": ("style, strict types, import contracts, and the wheel as users see it", check),
-    "bench": (
-        "compare with other ways to call across processes",
-        lambda arguments: run_script("test", "benchmarks/run.py", arguments),
-    ),
+    "bench": ("compare with other ways to call across processes: bench [--full]", bench),
     "mutants": (
         "break the code on purpose and demand that a test notices",
         lambda arguments: run_script("test", "tests/mutants/run.py", arguments),

@@ -11,41 +11,86 @@ import pytest
 from rich.console import Console
 
 from benchmarks import bulk, gates, profile_call, run
+from benchmarks.curves import CURVES
+from benchmarks.entrants import PEERS, find_peers
+from benchmarks.latencies import LATENCIES
 from benchmarks.processes import SideFailed, Sides
-from benchmarks.report import print_report
-from benchmarks.results import Measurement, Spread, summarise
-from benchmarks.side import load_peer
+from benchmarks.report import print_missing, print_report
+from benchmarks.results import Measurement, Samples, Spread, percentiles, summarise
 from benchmarks.workloads import BLOCK, TEXT, WORKLOADS, Callback, WrongValue, follow, row
 
 TINY = "0.004"
 
 
-def test_every_peer_does_every_workload(tmp_path, capsys) -> None:
+def test_every_peer_that_is_installed_does_every_workload_or_says_why_not(tmp_path, capsys) -> None:
     target = tmp_path / "results.json"
     assert run.main(["--rounds", "2", "--scale", TINY, "--json", str(target)]) == 0
 
     found = json.loads(target.read_text(encoding="utf-8"))
-    wanted = {
-        (name, peer, way, number)
-        for peer in run.PEERS
-        for name, ways in load_peer(peer).WAYS.items()
-        for way in ways
-        for number in range(2)
-    }
+    peers, missing = find_peers(PEERS)
+    assert {"telewire", "websockets"} <= set(peers)
+    assert found["missing"] == missing
+    assert not found["failures"]
+    assert set(peers) | set(missing) == set(PEERS)
+    for peer in peers.values():
+        assert not peer.WAYS.keys() & peer.CANNOT.keys()
+        assert WORKLOADS.keys() | LATENCIES.keys() == (peer.WAYS.keys() | peer.CANNOT.keys()) - CURVES.keys()
+
+    def ways(kind, rounds: int):
+        return {
+            (name, peer, way, number)
+            for peer, loaded in peers.items()
+            for name, ways in loaded.WAYS.items()
+            for way in ways
+            for number in range(rounds)
+            if name in kind
+        }
+
     each = found["measurements"]
-    assert {(one["workload"], one["peer"], one["way"], one["round"]) for one in each} == wanted
-    assert {name for name, *_ in wanted} == set(WORKLOADS)
-    assert len(each) == len(wanted)
-    counts = {"W1": 10, "W1c": 51, "W2": 400, "W3d": 4, "W3u": 4, "W4": 80, "W5": 10}
-    assert {one["workload"]: one["count"] for one in each} == counts
+    assert {(one["workload"], one["peer"], one["way"], one["round"]) for one in each} == ways(WORKLOADS, 2)
+    assert len(each) == len(ways(WORKLOADS, 2))
     for one in each:
         assert one["seconds"] > 0
         assert one["client_cpu_seconds"] >= 0
         assert one["rate"] == pytest.approx(one["count"] / one["seconds"])
+        assert 1 <= one["count"] <= 0.004 * WORKLOADS[one["workload"]].count + 1
     assert all((one["ratio"] is None) == (one["peer"] == "telewire") for one in found["summary"])
+    slow = {(one["workload"], one["peer"], one["way"], 0) for one in found["latencies"]}
+    assert slow == ways(LATENCIES, 1)
+    assert {(one["curve"], one["peer"], one["way"], one["round"]) for one in found["curves"]} == ways(
+        CURVES, 1
+    )
 
-    printed = capsys.readouterr().out
-    assert all(f"{name}: {workload.title}" in printed for name, workload in WORKLOADS.items())
+    printed = " ".join(capsys.readouterr().out.split())
+    assert all(f"{name}: {' '.join(work.title.split())}" in printed for name, work in WORKLOADS.items())
+    for peer in missing:
+        assert f"{peer} did not take part: " in printed
+
+
+def test_a_peer_that_is_missing_is_named_with_its_reason() -> None:
+    console = Console(width=80, file=io.StringIO(), record=True)
+    print_missing({"other": "the package other is not installed"}, console)
+    assert "other did not take part: the package other is not installed." in console.export_text()
+
+
+def test_percentiles_are_over_all_rounds_and_silent_about_what_too_few_samples_tell() -> None:
+    first = Samples("first", "other", "way", 0, [number / 1000 for number in range(500)], 10.0)
+    second = Samples("first", "other", "way", 1, [number / 1000 for number in range(500, 1000)], 30.0)
+    (few,) = percentiles([first])
+    assert (few.count, few.p50, few.p99, few.p999) == (500, 0.25, 0.495, None)
+    (all_of_them,) = percentiles([second, first])
+    assert (all_of_them.p50, all_of_them.p99, all_of_them.p999) == (0.5, 0.99, 0.999)
+    assert all_of_them.bytes_a_second == 20.0
+
+
+def test_the_table_says_why_a_peer_has_no_figure() -> None:
+    console = Console(width=80, file=io.StringIO(), record=True)
+    print_report(
+        summarise(measured("telewire", "plain", [1.0]), {}), console, {"W1": {"other": "it is mute"}}
+    )
+    printed = console.export_text()
+    assert "other" in printed
+    assert "— other: it is mute." in printed
 
 
 def measured(peer: str, way: str, seconds: list[float]) -> list[Measurement]:
