@@ -66,7 +66,10 @@ class Answering(Calling):
             call.deadline = self._arm(call, extensions.get(KEY_DEADLINE), False)
             call.lifetime = self._arm(call, extensions.get(KEY_LIFETIME), True)
         if not frame.flags & MORE and frame.size <= self.limits.stream_window:
-            if isinstance(target, str) and not frame.declarations:
+            if not frame.declarations and (
+                not isinstance(target, Stream) or (not self._starting and not self._unknown(target))
+            ):
+                # It brings nothing, and nothing can be before it.
                 self._start_call(call, frame, frame.payload, ())
             else:
                 self._complete_call(call, frame, frame.payload, frame.declarations)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from telewire.core.checks import HALF_OPEN, Checks, Declare
-from telewire.core.halves import FRAME_BYTES, Outgoing, SendHalf
+from telewire.core.halves import Outgoing, SendHalf
 from telewire.core.life import CREDITED, CallTimer
 from telewire.core.states import (
     ConnectionState,
@@ -127,7 +127,7 @@ class Commands(Checks):
         headers = name_bytes
         if timed or metadata:
             headers += self._check_headers(metadata, timed)
-        lone = self._fits_lone(payload, declare, headers)
+        lone = not declare and len(payload) + headers <= self._lone_bytes
         if not lone:
             self._check_payload(payload, declare, headers)
         if now is not None:
@@ -364,7 +364,7 @@ class Commands(Checks):
         if call.opened_here or call.over or call.lone is not None or call.send is not None:
             raise LocalProtocolError(f"{call!r} has already ended, or is not ours to end.")
         declared: tuple[Stream, ...] = ()
-        if self._fits_lone(payload, declare, 0):
+        if not declare and len(payload) <= self._lone_bytes:
             call.lone = payload
             call.code = code
             self._scheduler.add(call)
@@ -384,19 +384,6 @@ class Commands(Checks):
             self._timers.add(deadline, CallTimer(call, False))
         if lifetime is not None:
             self._timers.add(lifetime, CallTimer(call, True))
-
-    def _fits_lone(self, payload: bytes, declare: Sequence[Declare], headers: int) -> bool:
-        """Whether the one payload of a call's half is small: then it needs no half, and no further check."""
-        limits = self.peer_limits
-        size = len(payload)
-        frame = FRAME_BYTES + headers + size
-        return (
-            not declare
-            and size <= limits.item_cost
-            and size <= limits.message_bytes
-            and frame <= limits.fragment_bytes
-            and frame <= limits.batch_bytes
-        )
 
     def _queue_large(self, call: Call, outgoing: Outgoing, declare: Sequence[Declare], headers: int) -> None:
         """Queue the one payload that a call's half carries."""

@@ -24,7 +24,7 @@ from telewire.core.events import (
     StreamUnblocked,
 )
 from telewire.core.flow import Budget
-from telewire.core.halves import Outgoing, ReceiveHalf, SendHalf
+from telewire.core.halves import FRAME_BYTES, Outgoing, ReceiveHalf, SendHalf
 from telewire.core.ids import Numbers
 from telewire.core.scheduler import Scheduler
 from telewire.core.states import HalfInput, HalfState, IncomingInput, IncomingState, OutgoingInput
@@ -73,7 +73,7 @@ class Life(ABC):
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.peer_limits = limits
+        self._take_peer_limits(limits)
         self._now = 0.0
         self._timers: Timers[CallTimer] = Timers()
         self._ours: dict[int, Stream] = {}
@@ -278,6 +278,13 @@ class Life(ABC):
             del self._borrowers[half]
             if half.window.limit > before:
                 self._scheduler.add_grant(half)
+
+    def _take_peer_limits(self, limits: Limits) -> None:
+        """Send by these from now on."""
+        self.peer_limits = limits
+        room = min(limits.fragment_bytes, limits.batch_bytes) - FRAME_BYTES
+        # Up to which size a call's payload and its headers are one frame that needs no half.
+        self._lone_bytes = min(limits.item_cost, limits.message_bytes, room)
 
     @abstractmethod
     def _begin(self, half: ReceiveHalf, cost: int) -> None:

@@ -67,6 +67,11 @@ class Departures:
         """What may still be kept without asking the pool, in bytes; negative where that is used up."""
         return self._room - self.held
 
+    @property
+    def free(self) -> bool:
+        """Whether a frame may leave now without asking, and none has to leave again before it."""
+        return self.held <= self._room and not self._again
+
     def has_room(self, frames: int, size: int) -> bool:
         """Whether one more may leave behind ``frames`` of ``size`` bytes that are about to (TW-SES-021)."""
         held = self.held + size + frames * KEPT_BYTES
@@ -85,6 +90,11 @@ class Departures:
         """Give positions to frames, of ``size`` bytes, that leave for the first time."""
         self._kept.extend(frames)
         self.held += size + len(frames) * KEPT_BYTES
+
+    def emit_one(self, frame: bytes) -> None:
+        """The same for one frame."""
+        self._kept.append(frame)
+        self.held += len(frame) + KEPT_BYTES
 
     def acknowledge(self, received: int) -> bool:
         """Forget what has arrived; false where more is said to have arrived than has left."""

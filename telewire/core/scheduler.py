@@ -9,7 +9,7 @@ frame in the ring always leaves on its first turn, so calls start in the order t
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 from telewire.core.halves import SendHalf
 from telewire.core.lone import emit_lone
@@ -47,6 +47,18 @@ class Scheduler:
     def idle(self) -> bool:
         """Whether nothing waits that could leave."""
         return not self.control and not self.grants and not self.ring and not self.signs
+
+    @property
+    def lonely(self) -> bool:
+        """Whether one call with a small payload waits, and nothing else."""
+        ring = self.ring
+        return (
+            len(ring) == 1
+            and type(ring[0]) is Call
+            and not self.control
+            and not self.grants
+            and not self.signs
+        )
 
     @property
     def ahead(self) -> bool:
@@ -139,6 +151,13 @@ class Scheduler:
                 ring.rotate(-1)
             return half, encoded, done
         return None
+
+    def next_lone(self, numbers: Numbers, now: float) -> tuple[Call, bytes | None]:
+        """The one call that waits, where it is :attr:`lonely`, and its frame, if it still has one."""
+        self._control_spent = 0
+        call = cast("Call", self.ring.pop())
+        call.ready = False
+        return call, emit_lone(call, numbers, now)
 
     def _leave(self, half: SendHalf) -> None:
         self.ring.popleft()

@@ -232,7 +232,9 @@ class _AsyncioBackend(Backend):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.now = loop.time  # type: ignore[method-assign]  # one attribute look-up less per frame
+        # A call less for each frame.
+        self.now = loop.time  # type: ignore[method-assign]  # it is what the method does
+        self.call_soon = loop.call_soon  # type: ignore[method-assign, assignment]  # likewise
         self._thread = threading.get_ident()
         # The loop keeps weak references to tasks only.
         self._tasks: set[asyncio.Task[object]] = set()
@@ -262,7 +264,11 @@ class _AsyncioBackend(Backend):
         return task
 
     def start(self, function: Callable[[], Coroutine[Any, Any, object]]) -> Task:
-        return self.loop.create_task(function())
+        loop = self.loop
+        if loop.get_task_factory() is None:
+            # What create_task does then, for a third of its time.
+            return asyncio.Task(function(), loop=loop)
+        return loop.create_task(function())
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         self.loop.call_soon(callback)

@@ -422,20 +422,21 @@ class Driver:
         """
         if self._dispatching:
             return
-        self._dispatching = True
         pending = self._pending
-        connection = self.connection
-        hand_out = self._hand_out
+        events_received = self.connection.events_received
+        pending.extend(events_received())
+        if not pending:
+            return
+        self._dispatching = True
         left = PASS_EVENTS
         try:
             while left:
-                if not pending:
-                    events = connection.events_received()
-                    if not events:
-                        return
-                    pending.extend(events)
                 left -= 1
-                hand_out(pending.popleft())
+                self._hand_out(pending.popleft())
+                if not pending:
+                    pending.extend(events_received())
+                    if not pending:
+                        return
         finally:
             self._dispatching = False
         if not self._continuing:

@@ -18,7 +18,7 @@ from telewire.runtime.signatures import Signature
 from telewire.runtime.sources import declarations, start_sources
 from telewire.runtime.threads import on_loop
 from telewire.wire.frames import Kind
-from telewire.wire.quick import encode_small
+from telewire.wire.quick import encode_arguments
 
 if TYPE_CHECKING:
     from telewire.runtime.driver import Driver
@@ -96,7 +96,7 @@ def start_call(
             result=result,
         )
     name = target if isinstance(target, str) else _KIND_NAMES[target.kind]
-    payload = encode_small([args, kwargs])
+    payload = encode_arguments(args, kwargs)
     sources: Sequence[Source] = NO_SOURCES
     if payload is None:
         payload, sources = encode([args, kwargs], f"{name}()", driver, arguments=True)

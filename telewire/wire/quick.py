@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from telewire.wire.heads import ARRAY, BYTES, MAP, TEXT, encode_head, encode_int, encode_text
 
-__all__ = ["SMALL_LEVELS", "encode_small"]
+__all__ = ["SMALL_LEVELS", "encode_arguments", "encode_small"]
 
 SMALL_LEVELS: Final = 8
 """How deep a small value nests at most."""
@@ -28,6 +28,7 @@ _TEXTS: Final = tuple(encode_head(TEXT, length) for length in range(256))
 _BYTES: Final = tuple(encode_head(BYTES, length) for length in range(256))
 _ARRAYS: Final = tuple(encode_head(ARRAY, length) for length in range(_LENGTH))
 _MAPS: Final = tuple(encode_head(MAP, length) for length in range(_LENGTH))
+_PAIR: Final = _ARRAYS[2]
 _EMPTY_MAP: Final = _MAPS[0]
 _float = Struct(">Bd").pack
 _two_bytes = Struct(">BH").pack
@@ -41,6 +42,18 @@ def encode_small(value: object) -> bytes | None:
     parts: list[bytes] = []
     try:
         return b"".join(parts) if _walk(value, parts.append, SMALL_LEVELS) else None
+    except UnicodeEncodeError:
+        return None
+
+
+# Any: arguments of every type travel.
+def encode_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
+    """Return the encoding of a call's arguments, ``[args, kwargs]``, where they are small and plain."""
+    if kwargs:
+        return encode_small([args, kwargs])
+    parts: list[bytes] = [_PAIR]
+    try:
+        return b"".join(parts) + _EMPTY_MAP if _walk(args, parts.append, SMALL_LEVELS - 1) else None
     except UnicodeEncodeError:
         return None
 

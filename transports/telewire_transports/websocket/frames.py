@@ -30,6 +30,7 @@ _FIRST_CONTROL_OPCODE: Final = 8
 _MASKED: Final = 0x80
 _LONG: Final = 126
 _KEYS: Final = 256
+_SHORT_HEADS: Final = tuple(bytes((_BINARY, size)) for size in range(126))
 
 _NORMAL: Final = 1000
 _UNSUPPORTED: Final = 1003
@@ -108,6 +109,9 @@ class WebSocketFrames:
 
     def encode(self, batches: Sequence[bytes]) -> list[bytes]:
         """Frame batches, one message each; the pieces are to be written in order."""
+        if len(batches) == 1 and not self._client and len(batches[0]) < 126:
+            # As most are, where few calls are in flight.
+            return [_SHORT_HEADS[len(batches[0])] + batches[0]]
         pieces: list[bytes] = []
         flag = _MASKED if self._client else 0
         for batch in batches:
