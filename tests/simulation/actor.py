@@ -58,6 +58,10 @@ class Actor(App):
         self.results: dict[Call, tuple[int, bytes]] = {}
         self.in_flight: dict[Call, Stream] = {}
         self.to_lose: list[Call] = []
+        # On which transport calls of ours have left, by the number of the attempt that brought it; and the
+        # one in use, as far as we have heard.
+        self.left_on: dict[Call, int] = {}
+        self.attempt = 0
         self.last_on: dict[Stream, int] = {}
         self.closed: ConnectionClosed | None = None
         self.crashed = False
@@ -82,12 +86,20 @@ class Actor(App):
             return
         if isinstance(event, SessionDetached):
             self.away_since = self.clock[0]
-            gone = [call for call in self.mine if not call.resumable and call.number is not None]
-            self.to_lose += [call for call in gone if call not in self.results]
+            # Another transport may be here already, and calls may have left over it.
+            gone = [call for call in self.mine if self.left_on.get(call, self.attempt + 1) <= self.attempt]
+            self.to_lose += [call for call in gone if not call.resumable and call not in self.results]
         elif isinstance(event, SessionResumed):
             self.moving = False
+            self.attempt = self.connection._attempt
         self.take([event])
         self.remember(event)
+
+    def note_left(self) -> None:
+        """A batch has left."""
+        for call in self.mine:
+            if call.number is not None:
+                self.left_on.setdefault(call, self.connection._attempt)
 
     def take_close(self, event: ConnectionClosed) -> None:
         """The end: it has to have a reason, and everything has to be settled (TW-SES-041)."""

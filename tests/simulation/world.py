@@ -12,6 +12,7 @@ from random import Random
 
 from fuzz.credit import Ledger
 from fuzz.party import LIMITS
+from telewire.core.connection import Connection
 from telewire.core.flow import Pool
 from telewire.core.states import HalfState
 from telewire.core.streams import Stream
@@ -53,6 +54,7 @@ class Simulation:
         self.clients: list[Actor] = []
         self.ledgers: dict[object, Ledger] = {}
         self.faults: dict[str, int] = {}
+        self.actor_of: dict[Connection, Actor] = {}
         self.network.on_batch = self.audit
         for _ in range(dice.choice((1, 1, 2, 3))):
             self.join()
@@ -65,6 +67,7 @@ class Simulation:
         actor = Actor(peer, self.dice, self.clock)
         self.clients.append(actor)
         self.actors.append(actor)
+        self.actor_of[peer.connection] = actor
         peer.on_event = lambda event: self.tell(actor, event)
         if self.dice.random() < 0.2:
             # Hardly has it heard the server, it goes elsewhere; what it has said may still be on its way.
@@ -75,6 +78,7 @@ class Simulation:
         """A conversation has opened at the server."""
         actor = Actor(peer, self.dice, self.clock)
         self.actors.append(actor)
+        self.actor_of[peer.connection] = actor
         for client in self.clients:
             if client.connection.session_id == peer.connection.session_id:
                 client.other, actor.other = actor, client
@@ -89,6 +93,8 @@ class Simulation:
 
     def audit(self, peer: Peer, batch: bytes, sent: bool) -> None:
         """Enter data in the ledger when they are taken, grants when they are given: so each is seen once."""
+        if sent and peer.connection in self.actor_of:
+            self.actor_of[peer.connection].note_left()
         ledger = self.ledgers.get(peer.connection)
         if ledger is None or self.network.repeats:
             return
