@@ -17,8 +17,8 @@ FOLDER: Final = Path(__file__).resolve().parent / "scenarios"
 
 FILE_KEYS: Final = {"suite", "against", "about", "cases"}
 CASE_KEYS: Final = {
-    *("id", "rules", "about", "roles", "limits", "peer_limits", "resume", "exchange", "open", "needs"),
-    *("each", "steps"),
+    *("id", "rules", "about", "roles", "limits", "peer_limits", "resume", "exchange", "places", "open"),
+    *("needs", "each", "steps"),
 }
 STEPS: Final[dict[str, frozenset[str]]] = {
     "send": frozenset(),
@@ -59,6 +59,7 @@ class Case:
     peer_limits: Mapping[str, int] = field(default_factory=dict)
     resume: bool = False
     exchange: bool = False
+    places: bool = False
     open: bool = True
     needs: tuple[str, ...] = ()
     # Any: steps are data, read by the engine.
@@ -169,6 +170,7 @@ def _case(written: dict[str, Any], name: str, where: str, suite: str, against: s
         peer_limits=written.get("peer_limits", {}),
         resume=written.get("resume", False),
         exchange=written.get("exchange", False),
+        places=written.get("places", False),
         open=written.get("open", True),
         needs=tuple(written.get("needs", ())),
         steps=tuple(steps),

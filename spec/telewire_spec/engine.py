@@ -92,11 +92,13 @@ class Run:
         self.where = "the opening"
         # A subject that tells nothing of its events speaks in its own time: frames cross.
         self.silent = bool(getattr(subject, "silent", False))
-        # On a carrier that may repeat or reorder, each batch states where it stands (TW-SES-050).
+        # On a carrier that may repeat or reorder, each batch states where it stands (TW-SES-050). Where it is
+        # the case that wants one, the runner's batches say so themselves, or do not.
         self.places = bool(getattr(subject, "places", False))
-        self.ignored = IGNORED | ({"POSITION"} if self.places else set())
+        placed = self.places or case.places
+        self.ignored = IGNORED | ({"POSITION"} if placed else set())
         self.watch = Watch(
-            role, case.peer_limits, exchange=case.exchange, at_once=not self.silent, places=self.places
+            role, case.peer_limits, exchange=case.exchange, at_once=not self.silent, places=placed
         )
 
     def whole(self) -> None:
@@ -132,13 +134,15 @@ class Run:
             "resume": self.case.resume,
             "exchange": self.case.exchange,
         }
+        if self.case.places:
+            options["places"] = True
         if self.role == "server" and not self.case.exchange:
             options |= {"session": b"the session", "token": b"the token of 16b"}
         self.absorb(self.subject.start(**options))
 
     def needs(self) -> tuple[str, ...]:
         """What a subject may lack."""
-        extra = [name for name in ("resume", "exchange") if getattr(self.case, name)]
+        extra = [name for name in ("resume", "exchange", "places") if getattr(self.case, name)]
         return (*self.case.needs, *extra)
 
     def hellos(self) -> None:

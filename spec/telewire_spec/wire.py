@@ -106,7 +106,7 @@ def for_the_wire(cases: Sequence[Case], subject: UrlSubject) -> list[Case]:
 
 
 def _frames_only(case: Case) -> bool:
-    if "server" not in case.roles or case.limits or case.resume or case.exchange:
+    if "server" not in case.roles or case.limits or case.resume or case.exchange or case.places:
         return False
     if not all(set(step) & SEEN for step in case.steps):
         return False

@@ -15,7 +15,7 @@ from telewire.core.states import LINK, LinkInput, LinkState, advance
 from telewire.core.streams import Call
 from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.limits import Limits
-from telewire.wire.frames import Ack, Frame, Hello, Position, Resume
+from telewire.wire.frames import Ack, Frame, Hello, Position, Resume, Resumed
 
 __all__ = ["Session"]
 
@@ -23,6 +23,7 @@ __all__ = ["Session"]
 class Session(Answering):
     """Positions, acknowledgements and the link; the middle part of ``Connection`` that knows of them."""
 
+    side: str
     states_positions: bool = False
     """Whether the transport may repeat or reorder batches, so that each states its position (TW-SES-050).
     Whoever attaches a transport says so here before anything is sent or received on it."""
@@ -95,6 +96,9 @@ class Session(Answering):
         """Whether a frame that opens a transport is one that came already, where that may be (TW-SES-054)."""
         if isinstance(frame, Resume):
             return self.states_positions and frame.attempt == self._attempt
+        if isinstance(frame, Resumed):
+            # Only a client has attempts that are answered; the first has the number 1.
+            return self.states_positions and self.side == "client" and frame.attempt == self._attempt > 0
         return self.states_positions and isinstance(frame, Hello)
 
     def _receive_ack(self, frame: Ack) -> None:

@@ -142,6 +142,27 @@ def test_without_a_session_such_a_carrier_is_of_no_use() -> None:
     assert close_code(sent(server)) is ErrorCode.UNSUPPORTED
 
 
+def test_an_answer_to_a_resume_that_comes_again_says_nothing_new() -> None:
+    peer = Poster("client")
+    peer.core.call("f", b"")
+    peer.hear()
+    peer.lose()
+    peer.core.attach(0.0)
+    again = (f.Position(0), f.Resumed(1, 1), f.End(-1, 0, 1, b"x"))
+    assert names(peer.say(*again)) == ["SessionResumed", "CallResolved", "CallOver"]
+    assert peer.say(*again) == []
+    assert peer.hear() == [f.Ack(1)]
+    peer.say(f.Resumed(2, 1))
+    assert peer.closed() is ErrorCode.INVALID_STATE
+
+
+@pytest.mark.parametrize(("side", "attempt"), [("client", 0), ("client", 1), ("server", 0), ("server", 1)])
+def test_an_answer_to_no_attempt_is_none_that_came_again(side: str, attempt: int) -> None:
+    peer = Poster(side)
+    peer.say(f.Resumed(attempt, 0))
+    assert peer.closed() is ErrorCode.INVALID_STATE
+
+
 # --- sending -------------------------------------------------------------------------------------
 
 

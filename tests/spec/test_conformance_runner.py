@@ -66,7 +66,7 @@ def test_our_machine_behind_our_websockets(run_python: Run) -> None:
     driver = f"{DRIVER} --carrier websocket"
     done = run_python("-m", "telewire_spec", "run", "--command", driver, *suites, "--known-failing", known)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"conformance: \d+ pass, 4 fail \(known: 4\)$", done.stdout, re.MULTILINE)
+    assert re.search(r"conformance: \d+ pass$", done.stdout, re.MULTILINE)
     assert re.search(r"resume +client, websocket", done.stdout)
 
 

@@ -40,7 +40,7 @@ def test_there_are_many_in_every_chapter() -> None:
     assert suites >= {
         *("calls", "values", "promises", "generators", "bytes", "functions", "channels", "cancel"),
         *("deadlines", "credit", "fragments", "limits", "negotiation", "extensions", "errors", "resume"),
-        *("drain", "pairs", "keepalive", "exchange", "service"),
+        *("drain", "pairs", "keepalive", "exchange", "service", "carriers"),
     }
     assert all(case.about.endswith(".") for case in cases)
 
@@ -49,7 +49,10 @@ def test_no_two_cases_are_the_same() -> None:
     seen: dict[str, str] = {}
     for case in load_suites():
         key = repr(
-            (case.roles, case.limits, case.peer_limits, case.resume, case.open, case.steps, case.exchange)
+            (
+                *(case.roles, case.limits, case.peer_limits, case.open, case.steps),
+                *(case.resume, case.exchange, case.places),
+            )
         )
         assert key not in seen, f"{case.id} does what {seen[key]} does."
         seen[key] = case.id
@@ -58,12 +61,10 @@ def test_no_two_cases_are_the_same() -> None:
 def test_sets_hold_cases() -> None:
     cases = load_suites()
     sets = requirement_sets()
-    assert set(sets) == {"core", "full", "resume", "exchange"}
+    assert set(sets) == {"core", "full", "resume", "exchange", "carriers"}
     for name, patterns in sets.items():
         assert all(chosen(cases, patterns=[pattern]) for pattern in patterns), name
-    everything = {
-        case.id for name in ("full", "resume", "exchange") for case in chosen(cases, named_set=name)
-    }
+    everything = {case.id for name in sets if name != "core" for case in chosen(cases, named_set=name)}
     assert everything == {case.id for case in cases}
     assert {case.id for case in chosen(cases, named_set="core")} < everything
 

@@ -54,6 +54,7 @@ class Application:
         self.acceptor = Acceptor()
         self.exchange = options.get("exchange", False)
         self.resume = options.get("resume", False)
+        self.places = options.get("places", False)
         self.session = options.get("session"), options.get("token")
         self.connection = self.conversation = self._make()
         self.bodies: set[Call] = set()
@@ -63,7 +64,7 @@ class Application:
     def _make(self) -> Connection:
         """A connection for a new transport."""
         session, token = self.session if self.role == "server" and not self.exchange else (None, None)
-        return Connection(
+        connection = Connection(
             self.role,
             limits=self.limits,
             session_id=session,
@@ -72,6 +73,8 @@ class Application:
             now=self.now,
             exchange=self.exchange,
         )
+        connection.states_positions = self.places
+        return connection
 
     def receive(self, batch: bytes) -> Reaction:
         """Take a batch of the peer's."""

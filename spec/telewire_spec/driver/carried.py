@@ -104,6 +104,8 @@ class CarriedApplication(Application):
         """Begin over a WebSocket of its own."""
         if options.get("exchange"):
             raise Unsupported("An exchange is no WebSocket.")
+        if options.get("places"):
+            raise Unsupported("A WebSocket neither repeats nor reorders.")
         self._drop()
         self._connect(options["role"], Limits(**options.get("limits", {})))
         return self._across(super().start(**options))

@@ -9,7 +9,7 @@ from telewire_spec.subject import Reaction, Subject, Unsupported
 
 __all__ = ["serve"]
 
-INFO = {"name": "telewire", "roles": ["client", "server"], "needs": ["resume", "exchange"]}
+INFO = {"name": "telewire", "roles": ["client", "server"], "needs": ["resume", "exchange", "places"]}
 
 
 def serve(subject: Subject, source: IO[bytes], target: IO[bytes]) -> None:
