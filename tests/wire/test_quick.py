@@ -17,7 +17,7 @@ from telewire.wire import frames as f
 from telewire.wire.codec import encode_frame
 from telewire.wire.encode import encode_call, encode_end
 from telewire.wire.heads import ARRAY, BYTES, MAP, TEXT, encode_head, encode_int
-from telewire.wire.quick import encode_small
+from telewire.wire.quick import encode_arguments, encode_small
 from telewire.wire.strict import load_strict
 from telewire.wire.value_encode import ValueEncodeError, _dump_plain, _Encoder
 from tests.wire import strategies
@@ -88,6 +88,21 @@ def test_small_values_have_the_bytes_of_the_full_encoder(value: object) -> None:
     assert (quick is not None) is is_small(value)
     if quick is not None:
         assert quick == fully(value)
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(small | strategies.values, max_size=3), st.dictionaries(st.text(max_size=3), small, max_size=2)
+)
+@example([7, "text"], {})
+@example([7], {"named": True})
+@example(["\ud800"], {})
+@example([object], {})
+def test_arguments_have_the_bytes_of_the_value_that_they_are(
+    args: list[object], kwargs: dict[str, object]
+) -> None:
+    assert encode_arguments(tuple(args), kwargs) == encode_small([args, kwargs])
+    assert encode_arguments(tuple(args), {}) == encode_small([args, {}])
 
 
 def nested(levels: int, wrap: Callable[[object], object] = lambda value: [value]) -> object:
