@@ -29,7 +29,10 @@ SETTLED: Final = 0.2
 
 @dataclass(frozen=True)
 class Curve:
-    """One question, asked at several sizes. ``count`` is the work at each, in units."""
+    """One question, asked at several sizes. ``count`` is the work at each, in units.
+
+    ``fresh`` asks for processes that have done nothing before.
+    """
 
     name: str
     title: str
@@ -40,6 +43,7 @@ class Curve:
     count: int
     full_count: int
     run: Callable[[Connect, Sequence[int], int, int | None], Awaitable[list[Point]]]
+    fresh: bool = False
 
 
 async def _timed(at: int, units: int, server: int | None, work: Callable[[], Awaitable[object]]) -> Point:
@@ -238,6 +242,7 @@ CURVES: Final[dict[str, Curve]] = {
             0,
             0,
             idle_streams,
+            fresh=True,
         ),
         Curve(
             "idle connections",
@@ -249,6 +254,7 @@ CURVES: Final[dict[str, Curve]] = {
             0,
             0,
             idle_connections,
+            fresh=True,
         ),
     )
 }

@@ -48,7 +48,7 @@ def print_report(
     for name in dict.fromkeys(summary.workload for summary in summaries):
         workload = WORKLOADS[name]
         title = f"{name}: {workload.title}"
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for heading in ("peer", "way"):
             table.add_column(heading, no_wrap=True)
         for heading in (workload.unit, "spread", "telewire", "spread", "goal"):
@@ -83,7 +83,7 @@ def print_latencies(
     found = percentiles(samples)
     for name in dict.fromkeys(each.workload for each in found):
         title = f"{name}: {LATENCIES[name].title}, µs"
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for heading in ("peer", "way"):
             table.add_column(heading, no_wrap=True)
         for heading in ("p50", "p99", "p99.9", "samples", "beside, MB/s"):
@@ -106,7 +106,7 @@ def print_curves(points: Sequence[CurvePoint], console: Console) -> None:
         memory = name.startswith("idle")
         what = "KiB each, client + server" if memory else f"{curve.unit}, and µs of CPU a unit, both sides"
         title = f"{name}: {curve.title}; {what}"
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for heading in ("peer", "way"):
             table.add_column(heading, no_wrap=True)
         sizes = sorted({point.at for point in mine})

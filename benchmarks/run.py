@@ -173,7 +173,12 @@ class Run:
         points = curve.full_points if self._options.full else curve.points
         # A part of the work is a part of the sizes, too.
         points = points[: max(1, round(len(points) * min(1.0, self._options.scale)))]
-        answer = self._sides[peer, way].measure(name, count, points=points)
+        if curve.fresh:
+            # What a process has had before, it may use again without growing.
+            with Sides(peer, way) as sides:
+                answer = sides.measure(name, count, points=points)
+        else:
+            answer = self._sides[peer, way].measure(name, count, points=points)
         self.found.points += [CurvePoint(name, peer, way, number, **point) for point in answer["points"]]
 
     def _rate(self, name: str, peer: str, way: str, number: int) -> None:

@@ -5,44 +5,18 @@
 // Its build tool would write the calls below; they are written by hand so that none is needed.
 
 import http from 'node:http'
-import { blocks, follow, isEcho, Queue, row, streamed, TEXT } from './workloads.mjs'
+import { Queue, streamed } from './workloads.mjs'
 
-const FILE = '/benchmark.telefunc.js'
-const NAMES = ['onEcho', 'onRows', 'onDownload', 'onUpload', 'onEchoes', 'onPipe', 'onCallBack']
+const FILE = '/functions.telefunc.mjs'
 
 // --- server ---------------------------------------------------------------------------------------
 
 export async function serve() {
-  const { Channel, __decorateTelefunction } = await import('telefunc')
+  const { config } = await import('telefunc')
   const { Telefunc } = await import('telefunc/node')
-  const functions = {
-    onEcho: async (a, b) => ({ a, b }),
-    async *onRows(count) {
-      for (let number = 0; number < count; number++) yield row(number)
-    },
-    onDownload: async (count) => streamed(blocks(count)),
-    async onUpload(stream) {
-      let taken = 0
-      for await (const chunk of stream) taken = follow(taken, chunk)
-      return taken
-    },
-    async onEchoes() {
-      const channel = new Channel({ ack: true })
-      channel.listen(([a, b]) => ({ a, b }))
-      return channel.client
-    },
-    async onPipe() {
-      const channel = new Channel()
-      channel.listen((message) => channel.send(message))
-      return channel.client
-    },
-    async onCallBack(callback, count) {
-      let right = 0
-      for (let number = 0; number < count; number++) right += isEcho(await callback(number, TEXT), number)
-      return right
-    },
-  }
-  for (const name of NAMES) __decorateTelefunction(functions[name], name, FILE, import.meta.dirname)
+  // Named, or each call would search the disk for what a build would have made.
+  config.root = import.meta.dirname
+  config.telefuncFiles = [import.meta.dirname + FILE]
   const telefunc = new Telefunc()
   const server = http.createServer((req, res) => telefunc.serve({ req, res }))
   telefunc.installWebSocket(server)

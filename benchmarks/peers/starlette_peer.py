@@ -32,7 +32,7 @@ WAYS: Final = {
     "W1c": ("httpx", "aiohttp"),
     "W2": ("httpx", "aiohttp"),
     "W2x": ("httpx", "aiohttp"),
-    "W2s": ("httpx, events", "aiohttp, events"),
+    "W2s": ("httpx sse", "aiohttp sse"),
     "W3d": ("httpx", "aiohttp"),
     "W3u": ("httpx", "aiohttp"),
     "first": ("httpx", "aiohttp"),
@@ -120,7 +120,7 @@ class _Httpx:
 
     def __init__(self, http: httpx.AsyncClient, rows: str) -> None:
         self._http = http
-        self.rows = self._events if rows == "events" else self._lines
+        self.rows = self._events if rows == "sse" else self._lines
 
     async def echo(self, number: int, text: str) -> object:
         response = await self._http.post("/echo", json=[number, text])
@@ -155,7 +155,7 @@ class _Aiohttp:
 
     def __init__(self, http: aiohttp.ClientSession, rows: str) -> None:
         self._http = http
-        self.rows = self._events if rows == "events" else self._lines
+        self.rows = self._events if rows == "sse" else self._lines
 
     async def echo(self, number: int, text: str) -> object:
         async with self._http.post("/echo", json=[number, text]) as response:
@@ -193,7 +193,7 @@ class _Aiohttp:
 @asynccontextmanager
 async def connect(port: int, way: str) -> AsyncIterator[Session]:
     """A client; connections are made as calls need them, and kept."""
-    client, _, rows = way.partition(", ")
+    client, _, rows = way.partition(" ")
     base = f"http://127.0.0.1:{port}"
     if client == "httpx":
         limits = httpx.Limits(max_connections=IN_FLIGHT, max_keepalive_connections=IN_FLIGHT)
