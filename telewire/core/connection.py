@@ -48,6 +48,10 @@ _EMITTED: Final = OutgoingInput.EMITTED
 _QUEUED: Final = OutgoingState.QUEUED
 
 IDENTITY_BYTES: Final = 64
+MOST_PINGS: Final = 4
+"""How many pings may wait for their pong (TW-NEG-063)."""
+SIGN_OF_LIFE: Final = encode_frame(wire.Pong(0))
+"""It answers nothing: our pings are numbered from 1, and so should the peer's be (TW-NEG-066)."""
 
 
 @final
@@ -93,7 +97,6 @@ class Connection(Resuming):
         self._budget.pool = pool
         self._check_own(own, session_id, token)
         self._now = self._heard = self._born = self._beat = self._expires = now
-        self._ping_number = 0
         self._session_id = session_id
         self._token = token
         self._offers_resume = resume and not exchange and (side == "client" or session_id is not None)
@@ -164,10 +167,25 @@ class Connection(Resuming):
         if not self._peer_closed and self.state in (_OPEN, ConnectionState.OPENING):
             self._violated(error)
 
-    def receive_bytes(self, now: float) -> None:
-        """Note bytes that are no whole batch yet: any byte is a sign of life."""
+    def receive_bytes(self, now: float) -> bool:
+        """Note bytes that are no whole batch yet: any byte is a sign of life.
+
+        True where one of ours is in :meth:`data_to_send`: who sends a frame over a slow link hears
+        nothing meanwhile, and would take us for dead (TW-NEG-066).
+        """
         self._now = self._heard = now
         self._ping_open = False
+        if (
+            now < self._beat + self.limits.idle_seconds
+            or self.exchange
+            or self.state is not _OPEN
+            or self.link is not _ATTACHED
+            or self._scheduler.ahead
+        ):
+            return False
+        self._beat = now
+        self._scheduler.add_sign(SIGN_OF_LIFE)
+        return True
 
     def receive_eof(self, now: float) -> None:
         """Learn that the transport is gone.
@@ -242,7 +260,8 @@ class Connection(Resuming):
                 self._violated(RemoteProtocolError(text, ErrorCode.IDLE_TIMEOUT))
         elif now >= self._heard + self.limits.idle_seconds and not self._ping_open:
             self._ping_open = True
-            self._ping()
+            if self._ping_number - self._ponged < MOST_PINGS:
+                self._ping()
 
     # --- outputs ---------------------------------------------------------------------------------
 

@@ -47,6 +47,8 @@ class Receiving(Session):
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
         self._peer_accepts = NEVER
+        # The number of our last ping, and of the last one that was answered.
+        self._ping_number = self._ponged = 0
 
     def _receive(self, frame: wire.Frame) -> None:
         """Dispatch one frame of an open conversation, the most frequent first."""
@@ -336,6 +338,8 @@ class Receiving(Session):
     def _receive_pong(self, frame: wire.Pong) -> None:
         self._unpositioned += 1
         self._check_extensions(frame.extensions, "PONG")
+        if self._ponged < frame.number <= self._ping_number:
+            self._ponged = frame.number
 
     def _receive_goaway(self, frame: wire.GoAway) -> None:
         self._check_extensions(frame.extensions, "GOAWAY")

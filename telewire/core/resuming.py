@@ -178,6 +178,7 @@ class Resuming(Ending):
 
     def _begin_transport(self, now: float) -> None:
         """Forget what concerned the old transport only."""
+        self._ponged = self._ping_number
         self._now = self._heard = now
         self._eof = self._ping_open = False
         self._pings = 0

@@ -218,8 +218,9 @@ class Driver:
         self.digest()
 
     def bytes_received(self) -> None:
-        """Note a sign of life."""
-        self.connection.receive_bytes(self.backend.now())
+        """Note a sign of life, and give one."""
+        if self.connection.receive_bytes(self.backend.now()):
+            self.schedule()
 
     def transport_writable(self) -> None:
         """Go on writing."""

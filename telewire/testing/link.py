@@ -21,6 +21,8 @@ Told: TypeAlias = Literal["both", "client", "server", "nobody"]
 """Who learns at once that a transport is gone; the other side has to find out."""
 
 CAPACITY: Final = 128 * 1024
+SEGMENT_BYTES: Final = 4096
+"""On a link with a rate longer pieces arrive in parts of this size."""
 
 
 class Mark(Enum):
@@ -95,12 +97,16 @@ class Direction:
             if size > 1 and dice.random() < network.split:
                 size = dice.randrange(1, size)
             piece, data = data[:size], data[size:]
-            if self.rate is not None:
-                self._free_at = max(self._free_at, network.now) + len(piece) / self.rate
             # What was not split often arrives together with what came before it.
             late = dice.random() if dice.random() < 0.5 else 0.0
-            when = max(self._free_at, network.now) + self.link.delay * (1 + late)
-            self._queue(when, piece)
+            if self.rate is None:
+                self._queue(network.now + self.link.delay * (1 + late), piece)
+                continue
+            # A slow link is slow, and not silent: what is long arrives little by little.
+            for begin in range(0, len(piece), SEGMENT_BYTES):
+                part = piece[begin : begin + SEGMENT_BYTES]
+                self._free_at = max(self._free_at, network.now) + len(part) / self.rate
+                self._queue(self._free_at + self.link.delay * (1 + late), part)
 
     def _queue(self, when: float, piece: bytes | Mark) -> None:
         self._last = max(self._last, when)
