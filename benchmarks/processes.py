@@ -6,9 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 # Any: what JSON brings.
 from typing import Any, Final, Self, final
@@ -28,14 +28,18 @@ class SideFailed(Exception):
     """A process ended instead of answering; what it said stands on standard error."""
 
 
-def _spawn(role: str, peer: str, *arguments: str) -> subprocess.Popen[str]:
+def _spawn(role: str, peer: str, *arguments: str, also: Mapping[str, str]) -> subprocess.Popen[str]:
     places = [str(ROOT), str(ROOT / "transports"), str(ROOT / "spec")]
     inherited = os.environ.get("PYTHONPATH")
     return subprocess.Popen(
         [*(command_of(peer, role) or [sys.executable, "-m", "benchmarks.side", role]), peer, *arguments],
         cwd=ROOT,
         # This checkout is measured, whatever is installed.
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([*places, *([inherited] if inherited else [])])},
+        env={
+            **os.environ,
+            **also,
+            "PYTHONPATH": os.pathsep.join([*places, *([inherited] if inherited else [])]),
+        },
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -54,16 +58,19 @@ def _read_line(process: subprocess.Popen[str], who: str) -> str:
 
 @final
 class Sides:
-    """Server and client of one peer in one of its ways, each in a process of its own."""
+    """Server and client of one peer in one of its ways, each in a process of its own.
 
-    def __init__(self, peer: str, way: str) -> None:
+    ``also``: variables of their environment.
+    """
+
+    def __init__(self, peer: str, way: str, also: Mapping[str, str] = MappingProxyType({})) -> None:
         self.peer = peer
         self.way = way
-        self._server = _spawn("server", peer, way)
+        self._server = _spawn("server", peer, way, also=also)
         self._processes = [self._server]
         try:
             port = _read_line(self._server, f"server of {peer} ({way})").strip()
-            self._client = _spawn("client", peer, way, port)
+            self._client = _spawn("client", peer, way, port, also=also)
             self._processes.append(self._client)
         except BaseException:
             self.close()

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Coroutine, Mapping, Sequence
+from importlib import import_module
+
+# Any: the future of a coroutine says so.
+from typing import Any, Final, TypeVar
 
 from benchmarks.curves import CURVES
 from benchmarks.entrants import Peer, load_peer
@@ -26,6 +30,9 @@ LONGEST_SECONDS: Final = 180.0
 """A measurement that takes longer than this hangs."""
 WARM_UP: Final = 10
 """One part in this many is done before the clock starts."""
+ACCELERATORS: Final = os.environ.get("TELEWIRE_BENCHMARK_WITH", "mask")
+"""What telewire may use, by words: ``uvloop``, ``mask``; a comparison has what packages bring."""
+T = TypeVar("T")
 GLIMPSE: Final = 50
 """One part in this many shows how slow a peer is, where the time is limited."""
 
@@ -75,16 +82,28 @@ async def _serve(peer: Peer, way: str) -> None:
     await asyncio.gather(serving, return_exceptions=True)
 
 
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """As :func:`asyncio.run`, on the loop that the environment names."""
+    factory = None
+    if "uvloop" in ACCELERATORS.split():
+        factory = import_module("uvloop").new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(work)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Be one side."""
     role, name, way, *rest = arguments
+    if "mask" not in ACCELERATORS.split():
+        # What is None here cannot be imported, as if it were not installed.
+        sys.modules["websockets.speedups"] = None  # type: ignore[assignment]  # so it is documented
     peer = load_peer(name)
     allow_many_files()
     if role == "server":
-        asyncio.run(_serve(peer, way))
+        _run(_serve(peer, way))
         return
     for line in sys.stdin:
-        print(json.dumps(asyncio.run(_obey(peer, int(rest[0]), way, json.loads(line)))), flush=True)
+        print(json.dumps(_run(_obey(peer, int(rest[0]), way, json.loads(line)))), flush=True)
 
 
 if __name__ == "__main__":

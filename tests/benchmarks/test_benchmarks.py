@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from rich.console import Console
 
-from benchmarks import bulk, gates, profile_call, run
+from benchmarks import accelerators, bulk, gates, profile_call, run
 from benchmarks.curves import CURVES
 from benchmarks.entrants import PEERS, find_peers
 from benchmarks.latencies import LATENCIES
@@ -305,3 +305,10 @@ def test_layers_add_up_to_the_whole(unit: str) -> None:
 def test_a_profile_names_our_functions(capsys) -> None:
     assert profile_call.main(["--profile", "call", "--scale", "0.02", "--lines", "200"]) == 0
     assert "start_call" in capsys.readouterr().out
+
+
+def test_accelerators_are_compared_with_what_telewire_does_without_them(capsys) -> None:
+    assert accelerators.main(["--rounds", "1", "--scale", TINY]) == 0
+    printed = capsys.readouterr().out
+    assert all(f" {name} " in printed for name in accelerators.ASKED)
+    assert "C mask" in printed

@@ -76,14 +76,17 @@ async def connect_websocket(
         ssl_context = ssl.create_default_context()
     deadline = anyio.current_time() + timeout
 
-    def begin(link: ByteLink) -> _ClientHandshake:
-        return _ClientHandshake(link, accept, where, request, limits or Limits(), beside and beside[1])
+    handshake: _ClientHandshake
 
-    link = await open_link(
+    def begin(link: ByteLink) -> _ClientHandshake:
+        nonlocal handshake
+        handshake = _ClientHandshake(link, accept, where, request, limits or Limits(), beside and beside[1])
+        return handshake
+
+    # On uvloop the answer may be in before this goes on, and the link have its transport already.
+    await open_link(
         where.host, where.port, begin, ssl_context=ssl_context if where.tls else None, timeout=timeout
     )
-    handshake = link.handler
-    assert isinstance(handshake, _ClientHandshake)
     try:
         with anyio.CancelScope(deadline=deadline) as scope:
             await handshake.finished.wait()
