@@ -90,8 +90,9 @@ class ServerLimits:
     unauthenticated: int = 1_000
     """Connections that have not said hello: idle sockets and slow requests are not free."""
     arrivals: int = 100
-    """New connections from one address within a second that are heard at once; more of them wait half a
-    second, so that who comes again and again with garbage takes the less of everybody's time."""
+    """New connections from one address within a second that are heard at once. More of them wait half a
+    second, and who has closed its side by then is not heard at all: who comes again and again with garbage
+    takes the less of everybody's time."""
     held_bytes: int = 1024 * MIB
     """What the session budgets and replay buffers of all conversations may take together. Beyond it windows
     do not grow, large payloads wait, a session keeps only 64 KiB for a resume, and detached ones go."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import sys
 from contextlib import AsyncExitStack
 
 import anyio
@@ -110,6 +111,19 @@ async def test_who_comes_very_often_is_heard_all_the_same() -> None:
             assert await served(port)
             async with dialled(port) as raw:
                 assert b" 101 " in await raw.upgrade()
+
+
+async def test_who_comes_very_often_and_has_left_is_not_heard() -> None:
+    async with serving(echo(), server_limits=ServerLimits(arrivals=0)) as port:
+        for leaves in (False, True):
+            async with dialled(port) as raw:
+                await raw.send(b"no request\r\n\r\n")
+                if leaves:
+                    await raw.stream.send_eof()
+                text = await raw.until_closed()
+            # Where the system does not tell who has left, all are heard.
+            heard = not leaves or sys.platform != "linux"
+            assert text.startswith(b"HTTP/1.1 400 ") if heard else text == b""
 
 
 async def test_tls_handshakes_that_are_not_finished(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:

@@ -219,10 +219,17 @@ class _RequestReader:
         pause = 0.0 if self._again else door.admission.pause(self._address, backend.now())
         if pause:
             link.pause_reading()
-            backend.call_at(backend.now() + pause, link.resume_reading)
+            backend.call_at(backend.now() + pause, self._hear)
         if http is not None and http.trailing_data[0]:
             # What the client has sent ahead.
             backend.call_soon(lambda: self.data_received(b""))
+
+    def _hear(self) -> None:
+        """Read what has had to wait; but not what somebody said who has left since."""
+        if not self._judged and self._link.hung_up:
+            self._link.abort()
+        else:
+            self._link.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         """Collect the request, then judge it."""

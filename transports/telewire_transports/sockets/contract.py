@@ -64,6 +64,13 @@ class ByteLink(Protocol):
     def writable(self) -> bool:
         """False while what waits here is above the high-water mark; then ``link_writable`` follows."""
 
+    @property
+    def hung_up(self) -> bool:
+        """Whether the peer has closed its side, also where what it sent before is not read yet.
+
+        False where the system does not tell.
+        """
+
     def pause_reading(self) -> None:
         """Read nothing more; what was read already may still come. The peer's end is not seen either."""
 

@@ -17,6 +17,7 @@ from telewire_transports.sockets.tuning import (
     LOW_WATER,
     TLS_DRAIN_SECONDS,
     address,
+    hung_up,
     tune,
 )
 
@@ -120,6 +121,12 @@ class AsyncioLink(asyncio.BufferedProtocol):
     def _resumed(self) -> None:
         if self.writable and not self._closing:
             self.handler.link_writable()
+
+    @property
+    def hung_up(self) -> bool:
+        """Whether the peer has closed its side, read or not."""
+        plain = self._transport.get_extra_info("socket")
+        return self._lost or (plain is not None and hung_up(plain.fileno()))
 
     def pause_reading(self) -> None:
         """Read nothing more."""

@@ -21,6 +21,7 @@ from telewire_transports.sockets.tuning import (
     READ_BYTES,
     TLS_DRAIN_SECONDS,
     address,
+    hung_up,
     tune,
 )
 
@@ -82,11 +83,14 @@ class TrioLink:
 
     async def _read(self) -> None:
         try:
-            while data := await self._stream.receive_some(READ_BYTES):
-                if not self._closing:
-                    self.handler.data_received(bytes(data))
+            while True:
                 while self._readable is not None:
                     await self._readable.wait()
+                data = await self._stream.receive_some(READ_BYTES)
+                if not data:
+                    break
+                if not self._closing:
+                    self.handler.data_received(bytes(data))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._lost(error)
             return
@@ -135,6 +139,11 @@ class TrioLink:
             cause = error.__cause__
             self._error = cause if isinstance(cause, Exception) else error
         self._scope.cancel()
+
+    @property
+    def hung_up(self) -> bool:
+        """Whether the peer has closed its side, read or not."""
+        return hung_up(self._plain.socket.fileno())
 
     def pause_reading(self) -> None:
         """Read nothing more, behind the read that goes on."""

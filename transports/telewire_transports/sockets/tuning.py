@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import select
 import socket
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ __all__ = [
     "TLS_DRAIN_SECONDS",
     "address",
     "bind",
+    "hung_up",
     "tune",
 ]
 
@@ -52,6 +54,17 @@ def tune(setsockopt: Callable[[int, int, int], None]) -> None:
     except OSError:
         # Options only make it faster, and the peer may be gone already: the next read will say so.
         return
+
+
+def hung_up(descriptor: int) -> bool:
+    """Whether the peer of a socket has closed its side; false where the system does not tell."""
+    if descriptor < 0:
+        return True
+    if sys.platform != "linux":
+        return False
+    asked = select.poll()
+    asked.register(descriptor, select.POLLRDHUP)
+    return bool(asked.poll(0))
 
 
 def address(name: object) -> str | None:
