@@ -442,7 +442,8 @@ def model(arguments: Sequence[str]) -> int:
 def bench(arguments: Sequence[str]) -> int:
     """Compare with other ways; the peers are installed where no test meets them.
 
-    A peer on Node that cannot be installed is left out, and the comparison says so.
+    A peer on Node that cannot be installed is left out, and the comparison says so. With ``--full`` the
+    gates, the accelerators and ten thousand sessions follow.
     """
     python = ensure_venv(BENCH_VENV)
     stamp = BENCH_VENV / "telewire-installed.json"
@@ -459,8 +460,15 @@ def bench(arguments: Sequence[str]) -> int:
             quietly("npm ci", [npm, "ci", "--silent"], NODE_PEERS)
         except Failed as failed:
             say(f"{failed}; the peers on Node will be left out")
-    say("running " + " ".join(["benchmarks/run.py", *arguments]))
-    return call([python, ROOT / "benchmarks/run.py", *arguments])
+    runs = [["benchmarks/run.py", *arguments]]
+    if "--full" in arguments:
+        drawn = list(arguments[arguments.index("--plots") :][:2]) if "--plots" in arguments else []
+        runs += [["benchmarks/gates.py"], ["benchmarks/accelerators.py"], ["benchmarks/scale.py", *drawn]]
+    status = 0
+    for script, *rest in runs:
+        say("running " + " ".join([script, *rest]))
+        status |= call([python, ROOT / script, *rest])
+    return status
 
 
 def demo(arguments: Sequence[str]) -> int:
