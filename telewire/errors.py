@@ -11,6 +11,7 @@
     ├── DeadlineExceeded                 also TimeoutError
     ├── ResourceExhausted                a limit would be passed
     ├── NetworkError                     also ConnectionError
+    │   ├── GoingAway(reconnect_after, elsewhere)
     │   └── SessionLost(first_missing, last_missing)
     ├── ChannelClosed
     ├── ReferenceReleased
@@ -35,6 +36,7 @@ __all__ = [
     "DeadlineExceeded",
     "ErrorCode",
     "FunctionNotFound",
+    "GoingAway",
     "InvalidArgument",
     "LocalProtocolError",
     "NetworkError",
@@ -204,6 +206,21 @@ class NetworkError(TelewireError, ConnectionError):
 
     def __str__(self) -> str:
         return super().__str__() or "The connection is lost; connect again."
+
+
+class GoingAway(NetworkError):
+    """The other side goes away, and what was open there could not go on elsewhere; connect again.
+
+    ``retryable`` where it is proved that the call never started. ``reconnect_after`` is how many seconds
+    the other side asked to wait with that, and ``elsewhere`` the address that it named, where it did.
+    """
+
+    def __init__(
+        self, message: str = "", reconnect_after: float | None = None, elsewhere: str | None = None
+    ) -> None:
+        super().__init__(message or "The other side is going away; connect again.")
+        self.reconnect_after = reconnect_after
+        self.elsewhere = elsewhere
 
 
 class SessionLost(NetworkError):

@@ -96,6 +96,13 @@ class ServerLimits:
     held_bytes: int = 1024 * MIB
     """What the session budgets and replay buffers of all conversations may take together. Beyond it windows
     do not grow, large payloads wait, a session keeps only 64 KiB for a resume, and detached ones go."""
+    age_seconds: float | None = None
+    """Age at which a session is asked to leave, which clients do by opening another; None: never. It brings
+    clients to servers that came later, and to new addresses of a name."""
+    age_jitter: float = 0.1
+    """By how much of it that age differs at random, each way: who came together does not leave together."""
+    grace_seconds: float = 30.0
+    """How long what is open in such a session may go on; then it ends with ``GoingAway``."""
 
 
 ADVERTISED: Final[dict[int, str]] = {

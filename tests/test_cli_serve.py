@@ -21,13 +21,13 @@ CERTIFICATE = Path(__file__).parent / "transports" / "certificate" / "localhost.
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_conversations_in_order(tmp_path: Path, number: int) -> None:
-    with serving(tmp_path) as running:
+    with serving(tmp_path, "--drain-seconds", "0") as running:
         assert running.first == f"Serving served:service at {running.url} (Ctrl-C stops)"
         with start(["call", running.url, "forever", "it"]) as caller:
             assert running.line() == "it began"
             status, out, err = running.interrupt(number)
             assert (status, err) == (0, "")
-            assert out.startswith("it is over: NetworkError(")
+            assert out.startswith("it is over: GoingAway(")
             _, said = caller.communicate(timeout=60)
             assert caller.returncode == 3
             assert "going away" in said

@@ -89,6 +89,13 @@ Example:
     metavar="ADDRESS",
     help="An address or network of proxies that are believed about who is behind them.",
 )
+@click.option(
+    "--drain-seconds",
+    type=click.FloatRange(min=0),
+    default=20.0,
+    show_default=True,
+    help="How long what is open may go on after SIGTERM.",
+)
 @click.option("--allow-host", multiple=True, help="A name by which clients may address it, besides --host.")
 def serve(
     target: str,
@@ -99,13 +106,15 @@ def serve(
     ssl_keyfile: str | None,
     origin: tuple[str, ...],
     trusted_proxy: tuple[str, ...],
+    drain_seconds: float,
     allow_host: tuple[str, ...],
 ) -> None:
     """Serve the Service named SERVICE in the module MODULE.
 
-    The module is looked for in the current folder too. Ctrl-C (or SIGTERM) closes every conversation
-    in order, waits up to five seconds for functions to clean up, and exits with 0; a second one ends
-    at once. Exit status: 1 where the address cannot be used, 2 for wrong usage.
+    The module is looked for in the current folder too. SIGTERM asks clients to leave and lets what is
+    open go on for a while. Then, and at Ctrl-C at once, every conversation is closed in order, functions
+    have up to five seconds to clean up, and the exit status is 0; a second signal ends at once.
+    Exit status: 1 where the address cannot be used, 2 for wrong usage.
     """
     if ssl_keyfile is not None and ssl_certfile is None:
         raise click.UsageError("--ssl-keyfile needs --ssl-certfile.")
@@ -128,6 +137,7 @@ def serve(
         origins=origin,
         hosts=allow_host,
         trusted_proxies=trusted_proxy,
+        drain_seconds=drain_seconds,
         on_started=started,
     )
     for number in (signal.SIGINT, signal.SIGTERM):

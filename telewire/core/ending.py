@@ -103,7 +103,8 @@ class Ending(Leaving):
 
     def _go_on_leaving(self) -> None:
         """Take the next step of going away: asked whenever something may leave."""
-        self._ask_heard()
+        if not self._drains and self._ask_heard() and not self._lends():
+            self._take_second_step()
         if self._drains and self._is_quiet():
             assert self._goaway is not None, "only a side that goes away drains"
             # Nobody needs this conversation any more (TW-ERR-064).

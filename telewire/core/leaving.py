@@ -13,11 +13,12 @@ from telewire.core.answering import NEVER
 from telewire.core.commands import Commands
 from telewire.core.exchange import UNLIMITED
 from telewire.core.lone import LONGEST_BUDGET, MILLISECONDS
+from telewire.core.streams import Call
 from telewire.errors import ErrorCode
 from telewire.limits import Limits
 from telewire.wire import frames as wire
 from telewire.wire.codec import encode_frame
-from telewire.wire.frames import KEY_ELSEWHERE, KEY_RECONNECT_AFTER, Extensions
+from telewire.wire.frames import KEY_ELSEWHERE, KEY_RECONNECT_AFTER, Extensions, Kind
 
 __all__ = ["EVERY_CALL", "Leaving"]
 
@@ -39,6 +40,7 @@ class Leaving(Commands):
         # A warning that has not left has no position yet.
         self._heard_at = NEVER
         self._heard_by: int | None = None
+        self._warned = False
 
     @property
     def going_away(self) -> bool:
@@ -49,6 +51,10 @@ class Leaving(Commands):
     def idle(self) -> bool:
         """Whether nothing is open, either way, and nothing runs here on account of a call of the peer's."""
         return not (self._ours or self._theirs or self._unsent or self._incoming_calls)
+
+    def never_started(self, call: Call) -> bool:
+        """Whether a call of ours that ended with GOING_AWAY is known not to have started (TW-ERR-070)."""
+        return call.number is None or call.number >= self._peer_accepts
 
     def go_away(
         self,
@@ -87,8 +93,10 @@ class Leaving(Commands):
         """Go away in two steps, and close when nothing is open any more. Twice does nothing.
 
         The peer is warned, and may call until it has heard of that; then :meth:`go_away` follows by
-        itself, with the same arguments. When nothing is open any more, and the peer has all that was
-        said, the conversation closes with ``code``. Whoever cannot wait so long calls ``close()``.
+        itself, with the same arguments, as soon as no function and no channel of an open call may be
+        called by the peer: what goes on works until the end. When nothing is open any more, and the peer
+        has all that was said, the conversation closes with ``code``. Whoever cannot wait so long calls
+        ``close()``.
 
         Raises:
             LocalProtocolError: the conversation is not open, or the code or text is not allowed.
@@ -125,20 +133,27 @@ class Leaving(Commands):
         size = len(encode_frame(wire.GoAway(0, 0, "", hints))) - len(encode_frame(bare))
         return hints if hints and size <= self.peer_limits.metadata_bytes else None
 
-    def _ask_heard(self) -> None:
-        """Go on where the peer has had the warning: the calls that it makes from now on are its own fault."""
+    def _ask_heard(self) -> bool:
+        """Whether the peer has had the warning, so that the calls it makes from now on are its own fault."""
         departures = self._departures
-        if not self._leaves or self._drains or departures is None:
-            return
-        if self._heard_at == NEVER and not self._scheduler.control:
-            # It has left: with all that has left until now it will have arrived.
-            self._heard_at = departures.emitted
-        if departures.base >= self._heard_at:
-            self._note_heard()
+        if departures is not None and not self._warned:
+            if self._heard_at == NEVER and not self._scheduler.control:
+                # It has left: with all that has left until now it will have arrived.
+                self._heard_at = departures.emitted
+            self._warned = departures.base >= self._heard_at
+        return self._warned
 
-    def _note_heard(self) -> None:
+    def _lends(self) -> bool:
+        """Whether the peer may call what lives in a call of before: a function of ours, or a channel."""
+        return any(
+            stream.kind is Kind.CHANNEL or (stream.kind is Kind.FUNCTION and stream.opened_here)
+            for streams in (self._unsent, self._ours.values(), self._theirs.values())
+            for stream in streams
+        )
+
+    def _take_second_step(self) -> None:
         goaway = self._goaway
-        assert goaway is not None, "nothing else was waited for"
+        assert goaway is not None, "the first came before"
         self._drains = True
         self._say_last(goaway)
 
@@ -154,7 +169,7 @@ class Leaving(Commands):
     def _receive_pong(self, frame: wire.Pong) -> None:
         super()._receive_pong(frame)
         if frame.number == self._heard_by:
-            self._note_heard()
+            self._warned = True
 
     def _is_quiet(self) -> bool:
         """Whether nothing is open, and the peer has all that was said of what was (TW-ERR-064)."""

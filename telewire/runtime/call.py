@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, final, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, final, overload
 
 import anyio
 
@@ -17,6 +17,7 @@ from telewire.errors import (
     CancelOutcome,
     DeadlineExceeded,
     ErrorCode,
+    GoingAway,
     InvalidArgument,
     NetworkError,
     RemoteProtocolError,
@@ -44,6 +45,13 @@ Y = TypeVar("Y")
 logger = logging.getLogger("telewire.runtime")
 
 
+class Keeper(Protocol):
+    """Keeps calls that have nowhere to go yet."""
+
+    def give_up(self, call: OutgoingCall) -> None:
+        """Let one of them go, which was cancelled."""
+
+
 @final
 class OutgoingCall(Closing, CallEnd):
     """What stands behind a call of ours: it stays with the call when the user drops the handle."""
@@ -61,6 +69,10 @@ class OutgoingCall(Closing, CallEnd):
     # Why we cancelled, if we did; quiet where a loop over the call should just end.
     cancelled: CallCancelled | None = None
     quiet: bool = False
+    # Its arguments, where they are small and nothing in them lives, until the answer is here; and who keeps
+    # it while it has nowhere to go.
+    payload: bytes | None = None
+    keeper: Keeper | None = None
     # The deadline of the scope that the call was made in, infinite without one.
     ambient: float = math.inf
     _decoded: bool = False
@@ -129,8 +141,13 @@ class OutgoingCall(Closing, CallEnd):
         elif code == ErrorCode.NONE:
             # This side has left: that is an end and no failure.
             self.quiet = True
-        elif code == ErrorCode.GOING_AWAY and self.core is not None and self.core.number is not None:
-            error.retryable = False
+        elif isinstance(error, GoingAway) and self.core is not None:
+            error.retryable = self.driver.connection.never_started(self.core)
+            farewell, again = self.driver.farewell, self.driver.call_again
+            if farewell is not None:
+                error.reconnect_after, error.elsewhere = farewell.reconnect_after, farewell.elsewhere
+            if error.retryable and again is not None and again(self, self.core):
+                return
         if self.cancelled is not None and not isinstance(error, CallCancelled):
             lost = isinstance(error, NetworkError)
             self.cancelled.outcome = CancelOutcome.UNKNOWN if lost else CancelOutcome.FINISHED
@@ -151,6 +168,7 @@ class OutgoingCall(Closing, CallEnd):
         if self._decoded:
             return
         self._decoded = True
+        self.payload = None
         self.error = error
         if not self.abandoned:
             self.result = value
@@ -177,7 +195,9 @@ class OutgoingCall(Closing, CallEnd):
 
     def stop(self, code: int, payload: bytes) -> None:
         """Cancel, or close once answered."""
-        if self.core is not None and not self.core.over:
+        if self.keeper is not None:
+            self.keeper.give_up(self)
+        elif self.core is not None and not self.core.over:
             self.driver.connection.stop(self.core, code, payload)
             self.driver.dispatch()
             self.driver.schedule()

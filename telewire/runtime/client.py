@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, final
 
 import anyio
 
-from telewire.core.connection import Connection
-from telewire.core.events import CallReceived
-from telewire.core.states import ConnectionState, LinkState
+from telewire.core import streams as core
+from telewire.core.events import CallReceived, GoAwayReceived
+from telewire.core.states import ConnectionState
 from telewire.errors import LocalProtocolError, NetworkError, TelewireError, TransportUnsuitable
 from telewire.limits import Limits
 from telewire.runtime.backend import current_backend
 from telewire.runtime.call import Call
 from telewire.runtime.context import current_call
-from telewire.runtime.driver import Driver
+from telewire.runtime.conversation import Conversation, OpenTransport, Ways
+from telewire.runtime.driver import CallEnd, Driver
+from telewire.runtime.exchanges import Exchanges
 from telewire.runtime.failures import log_bug
-from telewire.runtime.reconnecting import reconnect
 from telewire.runtime.remote import PLAIN, Options, Remote, start_call
-from telewire.runtime.running import Running
 from telewire.runtime.server import Server, answer, refuse
 from telewire.runtime.service import Service
 from telewire.runtime.signatures import Signature
+from telewire.runtime.succession import Succession
 from telewire.runtime.threads import on_loop
 from telewire.runtime.tracing import Tracing
-from telewire.runtime.transport import (
-    AcceptTransport,
-    ExchangeMaker,
-    Transport,
-    TransportHandler,
-    TransportName,
-)
-from telewire.runtime.upgrading import Upgrading
+from telewire.runtime.transport import ExchangeMaker, TransportName
 
 if TYPE_CHECKING:
-    from telewire.runtime.backend import Backend, Signal, Task
+    from telewire.runtime.backend import Backend, Signal
     from telewire.runtime.tracing import BatchCallback
+    from telewire.runtime.upgrading import Upgrading
 
 __all__ = ["Client"]
 
@@ -46,7 +40,6 @@ CLOSE_SECONDS = 5.0
 FAREWELL_SECONDS = 1.0
 # A member costs as much as a call where it is looked up through its class (CPython 3.11).
 _OPEN: Final = ConnectionState.OPEN
-OpenTransport = Callable[[AcceptTransport], Awaitable[Transport]]
 
 
 @final
@@ -63,6 +56,8 @@ class Client:
         service: what the server may call here.
         resume: go on over another connection when one is lost.
         upgrade: opens a better transport beside the one in use; a session moves there when it stands.
+        again: makes the two, new ones, for the successor of a conversation whose server goes away; it is
+            called with the address that the server named, or None. Without it they are used again.
     """
 
     def __init__(
@@ -76,29 +71,30 @@ class Client:
         service: Service[Any] | None = None,
         resume: bool = False,
         upgrade: OpenTransport | None = None,
+        again: Callable[[str | None], Ways] | None = None,
     ) -> None:
         self._resume = resume
         self._upgrade = upgrade
-        self._upgrading: Upgrading | None = None
-        self._returning = False
-        self._return: Task | None = None
+        self._again = again
+        # The conversation that new calls go to, those before it that have something open, and what looks
+        # for the next.
+        self._current: Conversation | None = None
+        self._leaving: dict[Conversation, None] = {}
+        self._succession: Succession | None = None
         self._listeners: list[Callable[[str], object]] = []
         self._tracing: Tracing | None = None
         self._told = "new"
         self._entering = True
-        self._maker = exchanges
-        self._exchanges: set[Driver] = set()
-        self._running: Running | None = None
-        self._exchange_limits = replace(limits or Limits(), hello_seconds=timeout)
-        # What the server stated when it last answered an exchange.
-        self._known_limits: Limits | None = None
+        self._exchanges = Exchanges(exchanges, limits, timeout, self._notify)
         # One in this process, for this client only: who leaves the client leaves nothing running there.
         self._server: Server | None = None
         self._service = service
         self._open_transport = open_transport
         self._limits = limits
         self._timeout = timeout
+        # That of the conversation which new calls go to; they do, unless there is more to ask first.
         self._driver: Driver | None = None
+        self._direct = False
         self._backend: Backend | None = None
         self._changed: Signal | None = None
         self._opened = False
@@ -131,11 +127,20 @@ class Client:
         """``"new"``, ``"connected"``, ``"reconnecting"`` or ``"lost"``."""
         if self._gone or self._error is not None:
             return "lost"
+        current = self._current
         if not self._opened:
             return "new"
-        connection = None if self._driver is None else self._driver.connection
-        away = connection is not None and connection.detached and not connection.moving
-        return "reconnecting" if away else "connected"
+        if current is None:
+            return "connected"
+        return "reconnecting" if current.away or self._succeeds() else "connected"
+
+    @property
+    def _upgrading(self) -> Upgrading | None:
+        return None if self._current is None else self._current.upgrading
+
+    def _succeeds(self) -> bool:
+        """Whether a successor is being looked for, so that calls wait."""
+        return self._succession is not None and self._succession.active
 
     @property
     def transport(self) -> TransportName | None:
@@ -190,33 +195,38 @@ class Client:
         if self._open_transport is None:
             self._opened = True
             return self.remote
+        conversation = self._current = self._converse((self._open_transport, self._upgrade))
         try:
-            await self._connect(self._open_transport)
+            await conversation.open()
+            self._take(conversation)
         except BaseException:
-            self._give_up()
+            self._abort()
             raise
         finally:
             self._entering = False
             self._tell()
-        if self._driver is not None and self._driver.connection.detached:
-            self.detached()
+        self._ask_farewell(conversation)
         return self.remote
 
-    async def _connect(self, open_transport: OpenTransport) -> None:
-        try:
-            with anyio.fail_after(self._timeout):
-                await open_transport(self._accept)
-                await self._wait_until(lambda: self._opened or self._gone or self._error is not None)
-        except TimeoutError:
-            raise NetworkError(
-                f"No connection within {self._timeout:g} seconds; "
-                "is a telewire server running at that address?"
-            ) from None
-        if not self._opened:
-            raise self._error or NetworkError("The server closed the connection before it said hello.")
-        if self._upgrade is not None and self._driver is not None:
-            self._upgrading = Upgrading(self._driver, self._upgrade, self._answered, self._timeout)
-            self._upgrading.start()
+    def _converse(self, ways: Ways) -> Conversation:
+        assert self._backend is not None
+        return Conversation(
+            self,
+            self._backend,
+            ways,
+            limits=self._limits,
+            resume=self._resume,
+            timeout=self._timeout,
+            tracing=self._tracing,
+        )
+
+    def _take(self, conversation: Conversation) -> None:
+        """Make new calls in this conversation."""
+        self._current = conversation
+        self._driver = conversation.driver
+        self._opened = self._direct = True
+        self._gone, self._error = conversation.gone, conversation.error
+        self._notify()
 
     async def __aexit__(
         self,
@@ -230,51 +240,48 @@ class Client:
         Where the connection is lost just now, it is waited for a moment, unless the task is cancelled:
         else the server would wait for this client to come back.
         """
-        driver = self._driver
-        if self._upgrading is not None:
-            self._upgrading.stop()
-        if driver is not None and driver.connection.detached:
-            with anyio.move_on_after(FAREWELL_SECONDS):
-                await self._wait_until(lambda: not driver.connection.detached)
         if self._backend is None:
             return
-        if driver is None:
+        if self._succession is not None:
+            self._succession.stop()
+        current, conversations = self._current, self._conversations
+        for each in conversations:
+            each.stop_upgrading()
+        driver = self._driver
+        if driver is not None and driver.connection.detached:
+            with anyio.move_on_after(FAREWELL_SECONDS):
+                await self.wait_until(lambda: not driver.connection.detached)
+        if current is None:
             self._gone = True
-        for each in (*self._exchanges, *(() if driver is None else (driver,))):
-            each.connection.close()
-            each.schedule()
+        for conversation in conversations:
+            conversation.close()
+        self._exchanges.close()
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-            await self._wait_until(lambda: self._gone and not self._exchanges)
-            if driver is not None:
-                await driver.running.wait(current_call())
-            if self._running is not None:
-                await self._running.wait(current_call())
+            await self.wait_until(lambda: all(each.gone for each in conversations) and not self._exchanges)
+            for each in conversations:
+                if each.driver is not None:
+                    await each.driver.running.wait(current_call())
+            await self._exchanges.wait()
             if self._server is not None:
                 await self._server.aclose()
-        if self._return is not None:
-            self._return.cancel()
         self._abort()
 
-    def _give_up(self) -> None:
-        """Leave nothing behind where there is no connection: nobody will come back to a session."""
-        if self._driver is not None:
-            self._driver.connection.close()
-            self._driver.digest()
-        self._abort()
+    @property
+    def _conversations(self) -> tuple[Conversation, ...]:
+        """All that there are, the present one last."""
+        return (*self._leaving, *(() if self._current is None else (self._current,)))
 
     def serve_by(self, server: Server) -> None:
         """Say that ``server``, of this process, is there for this client only: it closes with it."""
         self._server = server
 
     def _abort(self) -> None:
-        if self._driver is not None and not self._gone:
-            self._driver.transport.abort()
-        for exchange in tuple(self._exchanges):
-            exchange.transport.abort()
-        if self._maker is not None:
-            self._maker.close()
+        for conversation in self._conversations:
+            conversation.abort()
+        self._exchanges.abort()
 
-    async def _wait_until(self, condition: Callable[[], bool]) -> None:
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until it is true; asked again whenever something has changed."""
         assert self._backend is not None
         while not condition():
             if self._changed is None:
@@ -287,26 +294,15 @@ class Client:
             self._changed = None
         self._tell()
 
-    # --- host of the driver ----------------------------------------------------------------------
+    # --- owner of conversations ------------------------------------------------------------------
 
-    def _accept(self, transport: Transport) -> TransportHandler:
-        assert self._backend is not None
-        before = self._driver
-        if before is not None:
-            # What was tried first did not do, and nobody asks what becomes of it.
-            before.host = _Exchange(self)
-            before.retire()
-            before.connection.receive_eof(self._backend.now())
-            before.connection.close()
-            before.digest()
-            self._opened, self._gone, self._error = False, False, None
-        connection = Connection("client", limits=self._limits, resume=self._resume, now=self._backend.now())
-        self._driver = Driver(self._backend, connection, transport, self, tracing=self._tracing)
-        return self._driver.attach(transport)
-
-    def opened(self) -> None:
-        """The hellos have crossed."""
-        self._opened = True
+    def changed(self, conversation: Conversation) -> None:
+        """Take note of what has become of a conversation."""
+        if conversation.gone:
+            self._leaving.pop(conversation, None)
+        if conversation is self._current and not self._succeeds():
+            self._gone = conversation.gone
+            self._error = conversation.error or self._error
         self._notify()
 
     def called(self, driver: Driver, event: CallReceived) -> None:
@@ -317,43 +313,59 @@ class Client:
         else:
             answer(self._service, driver, event)
 
-    def closed(self, error: TelewireError | None) -> None:
-        """The conversation is over."""
-        self._error = error
-        self._notify()
-
-    def lost(self) -> None:
-        """The transport has ended."""
-        self._gone = True
-        self._notify()
-
-    def detached(self) -> None:
-        """The transport is lost and the session is not: find the way back."""
-        self._notify()
-        driver, open_transport = self._driver, self._open_transport
-        if self._entering:
-            # Another way may be tried, or there is none.
+    def going_away(self, conversation: Conversation, event: GoAwayReceived) -> None:
+        """Look for a successor, unless there is one; what is open stays where it is."""
+        if conversation is not self._current or self._open_transport is None or self._entering:
             return
-        if driver is not None and open_transport is not None and not self._returning:
-            self._returning = True
-            self._return = driver.backend.spawn(self._reconnect, driver, open_transport)
+        assert self._backend is not None
+        if self._succession is None:
+            limits = self._limits or Limits()
+            self._succession = Succession(
+                self, self._backend, self._successor, limits.resume_seconds, limits.queued_calls
+            )
+        conversation.stop_upgrading()
+        if conversation.driver is not None:
+            conversation.driver.call_again = self._call_again
+        self._direct = False
+        self._succession.begin(event)
+        self._tell()
 
-    async def _reconnect(self, driver: Driver, open_transport: OpenTransport) -> None:
-        try:
-            await reconnect(driver, open_transport, self._answered, self._timeout)
-        finally:
-            self._returning = False
-        if self._upgrading is not None:
-            self._upgrading.start()
+    def _ask_farewell(self, conversation: Conversation) -> None:
+        """Where the server said that it goes away before we came to listen."""
+        if conversation.driver is not None and conversation.driver.farewell is not None:
+            self.going_away(conversation, conversation.driver.farewell)
 
-    async def _answered(self) -> None:
-        """Wait until the server has answered a resume, or the connection is lost again."""
-        await self._wait_until(
-            lambda: self._driver is None or self._driver.connection.link is not LinkState.RESUMING
-        )
+    def _call_again(self, state: CallEnd, call: core.Call) -> bool:
+        """Make a call that was refused and never started in the successor, when there is one."""
+        assert self._succession is not None
+        keeping = self._succession.keeping
+        kept = keeping.take_back(state, call)
+        if kept and self._driver is not None and not self._succeeds():
+            keeping.release(self._driver)
+        return kept
 
-    def resumed(self) -> None:
-        """The session goes on."""
+    def _successor(self, elsewhere: str | None) -> Conversation:
+        assert self._open_transport is not None
+        if self._again is None:
+            return self._converse((self._open_transport, self._upgrade))
+        return self._converse(self._again(elsewhere))
+
+    @property
+    def leaving(self) -> bool:
+        """Whether a conversation whose server goes away still has something open."""
+        return any(not each.ended for each in self._conversations)
+
+    def found(self, successor: Conversation) -> None:
+        """Make new calls there; the one before goes on until all in it is over."""
+        before = self._current
+        if before is not None and not before.gone:
+            self._leaving[before] = None
+        self._take(successor)
+        self._ask_farewell(successor)
+
+    def not_found(self, error: TelewireError) -> None:
+        """There is no server any more."""
+        self._error = error
         self._notify()
 
     # --- calls -----------------------------------------------------------------------------------
@@ -371,7 +383,7 @@ class Client:
         (Any: arguments of every type travel; what comes back only an annotation can say.)
         """
         driver = self._driver
-        if driver is None or not self._opened or options.transport is not None:
+        if driver is None or not self._direct or options.transport is not None:
             return self._start_apart(name, args, kwargs, options, signature)
         if driver.connection.state is not _OPEN:
             raise self._error or NetworkError(
@@ -395,6 +407,8 @@ class Client:
             )
         if self._driver is not None and self._carries(options.transport):
             without = Options(options.timeout, options.headers, None, options.resumable)
+            if not self._direct:
+                return self._keep(self._driver, name, args, kwargs, without, signature)
             return self.start_call(name, args, kwargs, without, signature)
         if options.transport in ("websocket", "sse") and self._driver is None:
             raise LocalProtocolError(
@@ -407,12 +421,30 @@ class Client:
                 f"{name}() was to go over {options.transport}, and this client is connected in another way; "
                 f"connect with transport={options.transport!r}.",
             )
-        if self._maker is None:
-            raise TransportUnsuitable(
-                ("websocket",),
-                f"{name}() was to go over HTTP, and this client was not connected by a URL of it.",
+        assert self._backend is not None
+        if self._gone:
+            raise NetworkError(f"{name}() was called after the client had been left; connect again.")
+        return self._exchanges.start(self._backend, self._tracing, name, args, kwargs, options, signature)
+
+    # Any: as start_call.
+    def _keep(
+        self,
+        driver: Driver,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: Options,
+        signature: Signature | None,
+    ) -> Call[Any]:
+        """Keep a call until there is a successor of the conversation whose server goes away."""
+        if not driver.backend.owns_current_thread():
+            keep = self._keep
+            return on_loop(
+                driver.backend, "A remote function", keep, driver, name, args, kwargs, options, signature
             )
-        return self._exchange(self._maker, name, args, kwargs, options, signature)
+        if self._succession is None or not self._succeeds():
+            raise self._error or NetworkError(f"{name}() was called after the connection had ended.")
+        return self._succession.keeping.keep(driver, name, args, kwargs, options, signature)
 
     def _carries(self, transport: TransportName | None) -> bool:
         """Whether a call that asks for ``transport`` goes over the session."""
@@ -420,90 +452,5 @@ class Client:
             return True
         if self._upgrade is not None and transport == "websocket" and self.transport != transport:
             # It moves there with the session, unless there is no way.
-            return self._upgrading is not None and not self._upgrading.refused
+            return self._current is not None and self._current.may_upgrade
         return transport == self.transport
-
-    # Any: as start_call.
-    def _exchange(
-        self,
-        maker: ExchangeMaker,
-        name: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        options: Options,
-        signature: Signature | None,
-    ) -> Call[Any]:
-        """Make the call an exchange of its own."""
-        backend = self._backend
-        assert backend is not None
-        if not backend.owns_current_thread():
-            exchange = self._exchange
-            return on_loop(
-                backend, "A remote function", exchange, maker, name, args, kwargs, options, signature
-            )
-        if self._gone:
-            raise NetworkError(f"{name}() was called after the client had been left; connect again.")
-        if self._running is None:
-            self._running = Running(backend)
-        transport = maker.make()
-        connection = Connection(
-            "client",
-            limits=self._exchange_limits,
-            now=backend.now(),
-            exchange=True,
-            peer_limits=self._known_limits,
-        )
-        host = _Exchange(self)
-        driver = host.driver = Driver(backend, connection, transport, host, self._running, self._tracing)
-        call = start_call(driver, name, args, kwargs, options, signature)
-        self._exchanges.add(driver)
-        transport.open(driver)
-        return call
-
-    def learnt(self, limits: Limits) -> None:
-        """Keep what the server stated in an exchange, for the next one."""
-        self._known_limits = limits
-
-    def forget(self, exchange: Driver) -> None:
-        """An exchange is over."""
-        self._exchanges.discard(exchange)
-        self._notify()
-
-
-@final
-class _Exchange:
-    """One exchange's driver on the client's side."""
-
-    __slots__ = ("_client", "_ends", "driver")
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._ends = 0
-        self.driver: Driver | None = None
-
-    def opened(self) -> None:
-        """The server has answered."""
-        assert self.driver is not None
-        self._client.learnt(self.driver.connection.peer_limits)
-
-    def called(self, driver: Driver, event: CallReceived) -> None:
-        """The server cannot call here (TW-SES-072), which the connection has seen to."""
-
-    def closed(self, error: TelewireError | None) -> None:
-        """The conversation is over."""
-        self._end()
-
-    def detached(self) -> None:
-        """No exchange is ever resumed."""
-
-    def resumed(self) -> None:
-        """No exchange is ever resumed."""
-
-    def lost(self) -> None:
-        """The transport has ended; what came before may still be consumed."""
-        self._end()
-
-    def _end(self) -> None:
-        self._ends += 1
-        if self._ends == 2 and self.driver is not None:
-            self._client.forget(self.driver)

@@ -8,7 +8,8 @@ out the events to the objects that stand behind the handles (``Stream.app``).
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol, assert_never, cast, final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, assert_never, cast, final
 from weakref import WeakSet
 
 from telewire.core.connection import Connection
@@ -82,6 +83,10 @@ class CallEnd:
         """Nothing more will come of the call."""
 
 
+CallAgain: TypeAlias = Callable[[CallEnd, Call], bool]
+"""Whether a call of ours that never started is made again, by whoever it is that stands behind it."""
+
+
 class StreamEnd:
     """What stands behind a declared stream."""
 
@@ -134,6 +139,9 @@ class Host(Protocol):
     def called(self, driver: Driver, event: CallReceived) -> None:
         """The peer calls."""
 
+    def going_away(self, event: GoAwayReceived) -> None:
+        """The peer will take no more calls, or takes none any more."""
+
     def closed(self, error: TelewireError | None) -> None:
         """The conversation is over; None where it was closed in order."""
 
@@ -161,6 +169,10 @@ class Driver:
     attachment: Attachment | None = None
     loss: Exception | None = None
     """Why the transport ended, where it did not end in order."""
+    farewell: GoAwayReceived | None = None
+    """What the peer said of its going away, where it has."""
+    call_again: CallAgain | None = None
+    """Takes a call of ours that was refused because the peer goes away, where it can go elsewhere."""
     _lost: bool = False
     _paused: bool = False
     _ended: bool = False
@@ -499,7 +511,8 @@ class Driver:
         elif isinstance(event, SessionResumed):
             self.host.resumed()
         elif isinstance(event, GoAwayReceived):
-            return
+            self.farewell = event
+            self.host.going_away(event)
         else:
             assert_never(event)
 

@@ -18,6 +18,7 @@ from telewire.errors import (
     DeadlineExceeded,
     ErrorCode,
     FunctionNotFound,
+    GoingAway,
     InvalidArgument,
     NetworkError,
     ReferenceReleased,
@@ -123,9 +124,8 @@ def _plain_error(code: int, sentence: str) -> TelewireError:
     if code == ErrorCode.CHANNEL_CLOSED:
         return ChannelClosed("The channel is closed.")
     if code == ErrorCode.GOING_AWAY:
-        error = NetworkError("The other side is going away; connect again.")
-        error.retryable = True
-        return error
+        # Whether the call has ever started its connection knows.
+        return GoingAway()
     if code == ErrorCode.UNSUPPORTED:
         return RemoteProtocolError(
             "The call used something the other side does not support.", ErrorCode.UNSUPPORTED

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, cast, fina
 
 from telewire.core.states import ConnectionState
 from telewire.core.streams import Stream
-from telewire.errors import NetworkError
+from telewire.errors import ErrorCode, GoingAway, LocalProtocolError, NetworkError
 from telewire.runtime.call import Call, OutgoingCall
 from telewire.runtime.iterator import RemoteIterator
 from telewire.runtime.payloads import NO_SOURCES, encode
@@ -96,7 +96,7 @@ def start_call(
             result=result,
         )
     name = target if isinstance(target, str) else _KIND_NAMES[target.kind]
-    payload = encode_arguments(args, kwargs)
+    payload = small = encode_arguments(args, kwargs)
     sources: Sequence[Source] = NO_SOURCES
     if payload is None:
         payload, sources = encode([args, kwargs], f"{name}()", driver, arguments=True)
@@ -106,6 +106,7 @@ def start_call(
     if signature is not None and not signature.result.identity:
         result = signature.result
     state = OutgoingCall(driver, name, result)
+    state.payload = small
     try:
         call = driver.connection.call(
             target,
@@ -118,9 +119,11 @@ def start_call(
             now=now,
             resumable=options.resumable,
         )
-    except BaseException:
+    except BaseException as error:
         for source in sources:
             source.discard()
+        if isinstance(error, LocalProtocolError) and error.code == ErrorCode.GOING_AWAY:
+            raise going_away(driver, name) from error
         raise
     call.app = state
     state.core = call
@@ -130,6 +133,18 @@ def start_call(
         start_sources(state, sources, call.declared, f"{name}() argument")
     driver.schedule()
     return Call(state)
+
+
+def going_away(driver: Driver, name: str) -> GoingAway:
+    """Why a call on ``driver`` is refused whose other side goes away."""
+    farewell = driver.farewell
+    error = GoingAway(
+        f"{name}() was called where the other side goes away; connect again.",
+        None if farewell is None else farewell.reconnect_after,
+        None if farewell is None else farewell.elsewhere,
+    )
+    error.retryable = True
+    return error
 
 
 # Any: as start_call.

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, final
+
+import anyio
 
 from telewire.core.acceptor import Acceptor
 from telewire.core.connection import Connection
-from telewire.core.events import CallReceived
+from telewire.core.events import CallReceived, GoAwayReceived
 from telewire.core.states import ConnectionState
 from telewire.errors import ErrorCode, TelewireError
 from telewire.limits import Limits
 from telewire.runtime.admission import Admission, address_of
 from telewire.runtime.context import current_call
+from telewire.runtime.draining import Draining, Farewell
 from telewire.runtime.driver import Driver
 from telewire.runtime.incoming import IncomingCall
 from telewire.runtime.running import Running
@@ -76,7 +79,8 @@ class Server:
         self._drivers: set[Driver] = set()
         self.running = Running(backend)
         """User code of all conversations, also of those that are over."""
-        self._drained: Signal | None = None
+        self._left: Signal | None = None
+        self._draining = Draining(backend, self.admission.limits)
         self._acceptor = Acceptor()
         self._sessions: dict[Connection, Driver] = {}
         # In the order in which they lost their transports.
@@ -110,6 +114,7 @@ class Server:
             return
         driver.retire()
         self._drivers.discard(driver)
+        self._notify()
         assert isinstance(driver.host, _Conversation)
         driver.host.leave()
         owner = self._sessions[found]
@@ -155,6 +160,8 @@ class Server:
     def keep(self, driver: Driver) -> None:
         """A conversation has opened: it may come back over another transport, if both sides offer that."""
         connection = driver.connection
+        if not connection.exchange:
+            self._draining.opened(driver)
         if connection.resumable:
             self._acceptor.add(connection, self.principal_of(driver.transport.request))
             self._sessions[connection] = driver
@@ -185,14 +192,38 @@ class Server:
     def forget(self, driver: Driver) -> None:
         """A conversation has lost its transport."""
         self._drivers.discard(driver)
+        self._draining.forget(driver)
         self._acceptor.transport_lost(
             driver.connection, self._backend.now(), self.principal_of(driver.transport.request)
         )
         self._acceptor.discard(driver.connection)
         self._sessions.pop(driver.connection, None)
         self.waits_no_more(driver)
-        if not self._drivers and self._drained is not None:
-            self._drained.set()
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._left is not None:
+            self._left.set()
+            self._left = None
+
+    async def _wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until it is true; asked again whenever a conversation has gone."""
+        while not condition():
+            if self._left is None:
+                self._left = self._backend.signal()
+            await self._left.wait()
+
+    async def drain(self, seconds: float, farewell: Farewell | None = None) -> bool:
+        """Ask all clients to leave, and wait until what is open has ended, at most ``seconds``.
+
+        Who comes is served meanwhile: sessions that come back, and new ones, which are asked to leave at
+        once. Returns whether all have gone; whoever has not ends with GoingAway when :meth:`aclose` is
+        called, which is owed next.
+        """
+        self._draining.begin(tuple(self._drivers), farewell or Farewell())
+        with anyio.move_on_after(seconds):
+            await self._wait_until(lambda: not any(map(_is_in_use, self._drivers)))
+        return not any(map(_is_in_use, self._drivers))
 
     async def aclose(self) -> None:
         """Close every conversation; wait until their transports are gone and user code has ended.
@@ -203,9 +234,7 @@ class Server:
             # With a code: a stream that is cut off must not look like one that has ended.
             driver.connection.close(ErrorCode.GOING_AWAY)
             driver.schedule()
-        while self._drivers:
-            self._drained = self._backend.signal()
-            await self._drained.wait()
+        await self._wait_until(lambda: not self._drivers)
         await self.running.wait(current_call())
 
     async def abort(self) -> None:
@@ -213,6 +242,11 @@ class Server:
         for driver in tuple(self._drivers):
             driver.abort()
         await self.running.wait(current_call())
+
+
+def _is_in_use(driver: Driver) -> bool:
+    """Whether somebody is there: a transport on which nobody has said hello is nobody."""
+    return driver.connection.state is not ConnectionState.OPENING
 
 
 @final
@@ -239,6 +273,9 @@ class _Conversation:
     def called(self, driver: Driver, event: CallReceived) -> None:
         """The client calls."""
         answer(self._server.service, driver, event)
+
+    def going_away(self, event: GoAwayReceived) -> None:
+        """Calls that functions make on the client are refused, each for itself."""
 
     def closed(self, error: TelewireError | None) -> None:
         """The conversation is over; its transport follows."""

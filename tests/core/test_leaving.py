@@ -108,6 +108,41 @@ def test_to_go_away_at_once_in_between_says_the_last_number_once() -> None:
     assert goaways(peer.hear()) == []
 
 
+@pytest.mark.parametrize("kind", [K.FUNCTION, K.CHANNEL])
+def test_what_goes_on_can_be_called_until_it_has_ended(kind: K) -> None:
+    peer = SessionPeer()
+    call = peer.call(0)
+    [stream] = peer.core.resolve(call, b"", [(kind, 7)])
+    peer.core.finish(call)
+    peer.core.drain()
+    assert [type(frame) for frame in peer.hear()] == [f.GoAway, f.End]
+    peer.say(f.Ack(2))
+    assert peer.hear() == []
+    assert names(peer.say(f.Call(1, -1, 0, 0, b""))) == ["CallReceived"]
+    peer.core.reset(stream)
+    if kind is K.CHANNEL:
+        peer.core.stop(stream)
+    assert f.GoAway(2, C.GOING_AWAY) in peer.hear()
+
+
+def test_functions_of_the_peers_hold_nothing_up() -> None:
+    peer = SessionPeer()
+    peer.call(0, b"", f.Declaration(1, K.FUNCTION, 7))
+    peer.core.drain()
+    peer.hear()
+    peer.say(f.Ack(1))
+    assert goaways(peer.hear()) == [f.GoAway(2, C.GOING_AWAY)]
+
+
+def test_what_was_refused_has_never_started_and_what_was_cut_off_may_have() -> None:
+    peer = Peer()
+    calls = [peer.core.call("f", b"") for _ in range(3)]
+    peer.hear()
+    peer.say(f.GoAway(2, C.GOING_AWAY), f.Error(-3, C.GOING_AWAY, 0, 0, b""), f.Close(C.GOING_AWAY))
+    assert all(call.over for call in calls)
+    assert [peer.core.never_started(call) for call in calls] == [False, False, True]
+
+
 def test_to_drain_twice_warns_once_and_closes_no_earlier() -> None:
     peer = SessionPeer()
     peer.core.drain()

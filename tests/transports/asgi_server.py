@@ -65,7 +65,7 @@ async def many(count: int) -> AsyncIterator[bytes]:
 
 def application(kind: str) -> Any:
     """The ASGI application."""
-    telewire = TelewireASGI(service)
+    telewire = TelewireASGI(service, drain_seconds=0.2)
     if kind == "alone":
         return telewire
     if kind == "fastapi":

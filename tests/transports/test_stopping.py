@@ -47,7 +47,7 @@ async def test_a_signal_ends_calls_in_order(transport: str, number: signal.Signa
     async with anyio.create_task_group() as group:
         with anyio.fail_after(10):
             ended = await serve_until_signal(
-                service, port=0, on_started=lambda port: group.start_soon(visit, port)
+                service, port=0, drain_seconds=0, on_started=lambda port: group.start_soon(visit, port)
             )
         assert ended is number
         assert cleaned == ["cleaned"]

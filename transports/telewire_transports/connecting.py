@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import ssl
-from collections.abc import Callable, Collection
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Final, TypeAlias, final
 
 import anyio
 
@@ -13,9 +13,11 @@ from telewire.limits import Limits, ServerLimits
 from telewire.runtime.admission import Admission
 from telewire.runtime.backend import current_backend
 from telewire.runtime.client import Client
+from telewire.runtime.conversation import Ways
+from telewire.runtime.draining import Farewell
 from telewire.runtime.server import Server
 from telewire.runtime.service import Service
-from telewire.runtime.transport import AcceptTransport, Transport, TransportName
+from telewire.runtime.transport import AcceptTransport, OutgoingExchange, Transport, TransportName
 from telewire_transports.choosing import Choice
 from telewire_transports.downlinks import Downlinks
 from telewire_transports.http1 import Http1Client, HttpSessions, exchange_route, session_route
@@ -29,6 +31,10 @@ from telewire_transports.websocket.client import AnotherWorker
 __all__ = ["connect", "serve"]
 
 CLOSE_SECONDS: Final = 5.0
+DRAIN_SECONDS: Final = 20.0
+"""Together with twice the seconds for closing within the 30 that supervisors commonly give."""
+ConnectBy: TypeAlias = Callable[..., Awaitable[Transport]]
+"""As ``connect_websocket``, with all that stays the same given already."""
 ELSEWHERE: Final = 16
 """How often a client that may choose meets workers that do not own its session, before it gives up."""
 
@@ -43,6 +49,7 @@ def connect(
     service: Service[Any] | None = None,
     ssl_context: ssl.SSLContext | None = None,
     limits: Limits | None = None,
+    follow: Callable[[str], bool] | None = None,
 ) -> Client:
     """Make a client of the server at ``url``, to be entered with ``async with`` for its remote.
 
@@ -59,6 +66,8 @@ def connect(
         service: what the server may call here, as ``context.remote``; not over ``"exchange"``.
         ssl_context: for https and wss; the default verifies certificates.
         limits: what this side accepts.
+        follow: asked with the URL that a server names which goes away, whether the client may go on there,
+            with the same headers; without it the client goes on at its own URL.
 
     Raises:
         ValueError: the URL, a header or the transport cannot be used. NetworkError is raised on entering.
@@ -68,11 +77,15 @@ def connect(
         raise ValueError(
             f"transport={transport!r} is none that connect() has: 'websocket', 'http', 'sse' or 'exchange'."
         )
+    make_client = functools.partial(
+        Http1Client, headers=headers, timeout=timeout, ssl_context=ssl_context, limits=limits
+    )
     client: Http1Client | None = None
     if transport in ("http", "sse", "exchange") or "http" in where.transports:
-        client = Http1Client(url, headers=headers, timeout=timeout, ssl_context=ssl_context, limits=limits)
+        client = make_client(url)
+    makers = None if client is None else _Makers(client)
     make = functools.partial(
-        Client, exchanges=client, limits=limits, timeout=timeout, service=service, resume=True
+        Client, exchanges=makers, limits=limits, timeout=timeout, service=service, resume=True
     )
     if client is not None and transport != "websocket":
         client.check_headers()
@@ -80,9 +93,51 @@ def connect(
             if service is not None:
                 raise ValueError("service= offers functions to the server, which cannot call in an exchange.")
             return make(None)
-        if transport is not None:
-            return make(HttpSessions(client, transport))
+    connect_by = functools.partial(
+        connect_websocket, headers=headers, timeout=timeout, ssl_context=ssl_context, limits=limits
+    )
 
+    def again(elsewhere: str | None) -> Ways:
+        there = elsewhere if elsewhere and follow is not None and follow(elsewhere) else url
+        # With connections of its own: those that are kept lead to the server that goes away.
+        other = None if makers is None else makers.add(make_client(there))
+        return _ways(there, transport, other, connect_by)
+
+    first, better = _ways(url, transport, client, connect_by)
+    return make(first, upgrade=better, again=again)
+
+
+@final
+class _Makers:
+    """The HTTP clients of one client: the first makes its exchanges, the others open successors' sessions."""
+
+    def __init__(self, first: Http1Client) -> None:
+        self._all = [first]
+
+    def add(self, client: Http1Client) -> Http1Client:
+        """Close this one, too, when all are."""
+        # Successors follow each other; what the one before the last had kept is not needed any more.
+        while len(self._all) > 2:
+            self._all.pop(1).close()
+        self._all.append(client)
+        return client
+
+    def make(self) -> OutgoingExchange:
+        """Make the transport of one exchange."""
+        return self._all[0].make()
+
+    def close(self) -> None:
+        """Drop the connections that nobody uses."""
+        for client in self._all:
+            client.close()
+
+
+def _ways(
+    url: str, transport: TransportName | None, client: Http1Client | None, connect_by: ConnectBy
+) -> Ways:
+    """How the transports of one session to ``url`` are opened, and a better one beside them."""
+    if client is not None and transport in ("http", "sse"):
+        return HttpSessions(client, transport), None
     sessions = None
     if client is not None and transport is None:
         sessions = HttpSessions(client, "http", ELSEWHERE)
@@ -92,22 +147,14 @@ def connect(
         left = ELSEWHERE
         while True:
             try:
-                return await connect_websocket(
-                    url,
-                    accept,
-                    headers=headers,
-                    timeout=timeout,
-                    ssl_context=ssl_context,
-                    limits=limits,
-                    beside=beside,
-                )
+                return await connect_by(url, accept, beside=beside)
             except AnotherWorker:
                 left -= 1
                 if not left:
                     raise
 
     way = Way(url, dial, client)
-    return make(way) if sessions is None else make(Choice(sessions, way), upgrade=way)
+    return (way, None) if sessions is None else (Choice(sessions, way), way)
 
 
 async def serve(
@@ -124,12 +171,20 @@ async def serve(
     trusted_proxies: Collection[str] = (),
     server_limits: ServerLimits | None = None,
     resume_window: float | None = None,
+    until: Callable[[], Awaitable[object]] | None = None,
+    drain_seconds: float = DRAIN_SECONDS,
+    reconnect_after: float | None = None,
+    elsewhere: str | None = None,
     on_started: Callable[[int], object] | None = None,
 ) -> None:
     """Serve ``service`` over WebSocket, HTTP sessions and exchanges on one port, until cancelled.
 
     Then no further call is taken, those that run are closed as going away, and user code is waited for
-    while it cleans up, within bounds. :func:`serve_until_signal` does this when the program is told to end.
+    while it cleans up, within bounds. ``until`` ends it gently: when that has returned, clients are asked to
+    leave (telewire's own open another session, at another server where there is one, and make their
+    calls there) and what is open may go on for ``drain_seconds``; then as above. The port stays open
+    meanwhile, for clients that come back to their session. :func:`serve_until_signal` does either, as
+    the program is told to end.
 
     Args:
         service: what is served.
@@ -145,6 +200,11 @@ async def serve(
         server_limits: what all connections may take together; beyond it they get status 503.
         resume_window: seconds for which a client that lost its connection is waited for; 60 unless
             ``limits`` say otherwise.
+        until: an async function without arguments, say ``event.wait``.
+        drain_seconds: how long what is open may go on when that has returned; less, where nothing is.
+        reconnect_after: seconds that clients shall wait before they open another session then; each adds a
+            random time, as long again at most.
+        elsewhere: the address at which they shall do it, for clients that are allowed to follow.
         on_started: called with the port once connections are accepted.
 
     Raises:
@@ -162,7 +222,11 @@ async def serve(
     try:
         if on_started is not None:
             on_started(listener.port)
-        await anyio.sleep_forever()
+        if until is None:
+            await anyio.sleep_forever()
+        else:
+            await until()
+            await server.drain(drain_seconds, Farewell(reconnect_after=reconnect_after, elsewhere=elsewhere))
     finally:
         with anyio.CancelScope(shield=True):
             await listener.aclose()

@@ -38,6 +38,10 @@ class ServeOptions(TypedDict, total=False):
     hosts: Collection[str]
     trusted_proxies: Collection[str]
     server_limits: ServerLimits | None
+    resume_window: float | None
+    drain_seconds: float
+    reconnect_after: float | None
+    elsewhere: str | None
     on_started: Callable[[int], object] | None
 
 
@@ -45,16 +49,21 @@ class ServeOptions(TypedDict, total=False):
 async def serve_until_signal(service: Service[Any], **options: Unpack[ServeOptions]) -> signal.Signals | None:
     """As :func:`~telewire_transports.serve`, until SIGINT (Ctrl-C) or SIGTERM comes, also on Windows.
 
-    Then no further call is taken, those that run are closed as going away, and user code is waited for
-    while it cleans up. A second signal does what it would do without us: it ends the program.
+    At SIGTERM clients are asked to leave, and what is open may go on for ``drain_seconds`` (20). Then, and
+    at Ctrl-C at once, no further call is taken, those that run are closed as going away, and user code is
+    waited for while it cleans up. A second signal does what it would do without us: it ends the program.
     Returns the signal; None only where this is not the main thread, which gets no signals.
     """
-    return await until_signal(functools.partial(serve, service, **options))
+    told = anyio.Event()
+    return await until_signal(functools.partial(serve, service, until=told.wait, **options), gently=told.set)
 
 
-async def until_signal(function: Callable[[], Awaitable[object]]) -> signal.Signals | None:
+async def until_signal(
+    function: Callable[[], Awaitable[object]], *, gently: Callable[[], object] | None = None
+) -> signal.Signals | None:
     """Run ``function`` until it ends or the program is told to end; then cancel it and wait for its end.
 
+    With ``gently`` that is called at SIGTERM, instead of cancelling, and ``function`` ends by itself.
     Returns the signal, or None where there was none.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -67,7 +76,8 @@ async def until_signal(function: Callable[[], Awaitable[object]]) -> signal.Sign
     def obey(number: int, frame: FrameType | None) -> None:
         restore()
         received.append(signal.Signals(number))
-        backend.call_soon_threadsafe(scope.cancel)
+        gentle = gently if number == signal.SIGTERM else None
+        backend.call_soon_threadsafe(gentle or scope.cancel)
 
     def restore() -> None:
         for number, handler in before.items():

@@ -28,6 +28,7 @@ from telewire_transports.websocket.frames import SUBPROTOCOL
 __all__ = ["TelewireASGI"]
 
 CLOSE_SECONDS: Final = 5.0
+DRAIN_SECONDS: Final = 5.0
 _POLICY: Final = 1008
 
 
@@ -53,6 +54,7 @@ class TelewireASGI:
         server_limits: what all connections may take together.
         resume_window: seconds for which a client that lost its connection is waited for; 60 unless
             ``limits`` say otherwise.
+        drain_seconds: how long what is open may go on when the lifespan ends, or with :meth:`drain`.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class TelewireASGI:
         trusted_proxies: Collection[str] = (),
         server_limits: ServerLimits | None = None,
         resume_window: float | None = None,
+        drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         self._service = service
         self._limits = (limits or Limits()).with_resume_window(resume_window)
@@ -75,6 +78,7 @@ class TelewireASGI:
         self._rules_of(None)
         self._proxies = TrustedProxies.make(trusted_proxies)
         self._admission = Admission(server_limits)
+        self._drain_seconds = drain_seconds
         self._server: Server | None = None
         self._downlinks = Downlinks(lambda request: self._serving.principal_of(request))
 
@@ -90,9 +94,13 @@ class TelewireASGI:
     # Any: the application around it, of whatever framework; it is not looked at.
     @asynccontextmanager
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
-        """On leaving, what runs is closed as going away, and user code is waited for, within bounds."""
+        """On leaving, clients are asked to leave and what is open may go on for ``drain_seconds``.
+
+        What runs still is closed as going away, and user code is waited for, within bounds.
+        """
         try:
             yield
+            await self.drain()
         finally:
             server, self._server = self._server, None
             if server is not None:
@@ -101,6 +109,16 @@ class TelewireASGI:
                         await server.aclose()
                     with anyio.move_on_after(CLOSE_SECONDS):
                         await server.abort()
+
+    async def drain(self) -> bool:
+        """Ask clients to leave, and wait until what is open has ended, at most ``drain_seconds``.
+
+        For applications whose server closes connections before it ends their lifespan: call it when the
+        program is told to end, before the server is. Returns whether all have gone.
+        """
+        if self._server is None:
+            return True
+        return await self._server.drain(self._drain_seconds)
 
     # --- inside ----------------------------------------------------------------------------------
 

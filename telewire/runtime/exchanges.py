@@ -1,0 +1,164 @@
+"""Exchanges: the calls of a client that are HTTP requests of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, final
+
+from telewire.core.connection import Connection
+from telewire.core.events import CallReceived, GoAwayReceived
+from telewire.errors import TelewireError, TransportUnsuitable
+from telewire.limits import Limits
+from telewire.runtime.call import Call
+from telewire.runtime.context import current_call
+from telewire.runtime.driver import Driver
+from telewire.runtime.remote import Options, start_call
+from telewire.runtime.running import Running
+from telewire.runtime.signatures import Signature
+from telewire.runtime.threads import on_loop
+from telewire.runtime.transport import ExchangeMaker
+
+if TYPE_CHECKING:
+    from telewire.runtime.backend import Backend
+    from telewire.runtime.tracing import Tracing
+
+__all__ = ["Exchanges"]
+
+
+@final
+class Exchanges:
+    """The exchanges of one client; as many as there are open.
+
+    Args:
+        maker: makes their transports; None where the server cannot be called so.
+        limits: what this side accepts.
+        timeout: seconds until the first word of an answer.
+        changed: called when one of them has ended.
+    """
+
+    def __init__(
+        self,
+        maker: ExchangeMaker | None,
+        limits: Limits | None,
+        timeout: float,
+        changed: Callable[[], object],
+    ) -> None:
+        self._maker = maker
+        self._limits = replace(limits or Limits(), hello_seconds=timeout)
+        # What the server stated when it last answered one.
+        self._known_limits: Limits | None = None
+        self._changed = changed
+        self._running: Running | None = None
+        self._open: set[Driver] = set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    # Any: as start_call.
+    def start(
+        self,
+        backend: Backend,
+        tracing: Tracing | None,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: Options,
+        signature: Signature | None,
+    ) -> Call[Any]:
+        """Make a call an exchange of its own; as :func:`start_call`."""
+        if self._maker is None:
+            raise TransportUnsuitable(
+                ("websocket",),
+                f"{name}() was to go over HTTP, and this client was not connected by a URL of it.",
+            )
+        if not backend.owns_current_thread():
+            start = self.start
+            return on_loop(
+                backend, "A remote function", start, backend, tracing, name, args, kwargs, options, signature
+            )
+        if self._running is None:
+            self._running = Running(backend)
+        transport = self._maker.make()
+        connection = Connection(
+            "client",
+            limits=self._limits,
+            now=backend.now(),
+            exchange=True,
+            peer_limits=self._known_limits,
+        )
+        host = _Exchange(self)
+        driver = host.driver = Driver(backend, connection, transport, host, self._running, tracing)
+        call = start_call(driver, name, args, kwargs, options, signature)
+        self._open.add(driver)
+        transport.open(driver)
+        return call
+
+    def close(self) -> None:
+        """Give up those that are open."""
+        for driver in self._open:
+            driver.connection.close()
+            driver.schedule()
+
+    async def wait(self) -> None:
+        """Wait until user code that runs on account of them has ended."""
+        if self._running is not None:
+            await self._running.wait(current_call())
+
+    def abort(self) -> None:
+        """Drop the transports that are left."""
+        for driver in tuple(self._open):
+            driver.transport.abort()
+        if self._maker is not None:
+            self._maker.close()
+
+    def learnt(self, limits: Limits) -> None:
+        """Keep what the server stated in an exchange, for the next one."""
+        self._known_limits = limits
+
+    def forget(self, exchange: Driver) -> None:
+        """An exchange is over."""
+        self._open.discard(exchange)
+        self._changed()
+
+
+@final
+class _Exchange:
+    """One exchange's driver on the client's side."""
+
+    __slots__ = ("_ends", "_exchanges", "driver")
+
+    def __init__(self, exchanges: Exchanges) -> None:
+        self._exchanges = exchanges
+        self._ends = 0
+        self.driver: Driver | None = None
+
+    def opened(self) -> None:
+        """The server has answered."""
+        assert self.driver is not None
+        self._exchanges.learnt(self.driver.connection.peer_limits)
+
+    def called(self, driver: Driver, event: CallReceived) -> None:
+        """The server cannot call here (TW-SES-072), which the connection has seen to."""
+
+    def going_away(self, event: GoAwayReceived) -> None:
+        """The one call that there is goes on."""
+
+    def closed(self, error: TelewireError | None) -> None:
+        """The conversation is over."""
+        self._end()
+
+    def detached(self) -> None:
+        """No exchange is ever resumed."""
+
+    def resumed(self) -> None:
+        """No exchange is ever resumed."""
+
+    def lost(self) -> None:
+        """The transport has ended; what came before may still be consumed."""
+        self._end()
+
+    def _end(self) -> None:
+        self._ends += 1
+        if self._ends == 2 and self.driver is not None:
+            self._exchanges.forget(self.driver)
