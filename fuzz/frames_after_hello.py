@@ -23,11 +23,12 @@ from telewire.core.events import (
 )
 from telewire.core.states import ConnectionState
 from telewire.core.streams import Call, Stream
-from telewire.errors import ErrorCode, LocalProtocolError, ResourceExhausted
+from telewire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, ResourceExhausted
 from telewire.limits import ADVERTISED, Limits
 from telewire.wire import frames as f
 from telewire.wire.codec import decode_batch, encode_batch, encode_frame
 from telewire.wire.frames import Kind
+from telewire.wire.reader import BatchReader
 
 __all__ = ["SMALL", "target"]
 
@@ -49,6 +50,7 @@ EXTENSIONS: Final[tuple[f.Extensions | None, ...]] = (
     {14: [1]},
 )
 TIMES: Final[tuple[f.Extensions | None, ...]] = (None, None, {0: 3000}, {2: 1000})
+RECORDED: Final[dict[bytes, Literal["server", "client"]]] = {b"\xfe": "server", b"\xff": "client"}
 SIZES: Final = (0, 1, 2, 64, 65, 300, 1023, 1024)
 
 
@@ -62,7 +64,14 @@ def can_be_stopped(stream: Stream) -> bool:
 
 
 def target(data: bytes) -> None:
-    """Play a peer that says anything: byte 0 chooses which side it plays."""
+    """Play a peer that says anything: byte 0 chooses which side is real, and what the others are.
+
+    They decide what happens, mostly; behind a byte of ``RECORDED`` they are what the peer says, a byte string
+    for each batch.
+    """
+    if data[:1] in RECORDED:
+        Play(Choices(b""), RECORDED[data[:1]]).listen(data[1:])
+        return
     choices = Choices(data)
     Play(choices, choices.one(("server", "client"))).run()
 
@@ -82,11 +91,40 @@ class Play:
         self.opened = 0
         self.warned = False
 
-    def run(self) -> None:
-        """Greet, then say and do things until the data end; then lose the transport."""
+    def listen(self, stream: bytes) -> None:
+        """Greet, take batches as they stand, and answer each call at once; then lose the transport."""
+        self.greet()
+        reader = BatchReader(SMALL)
+        try:
+            reader.receive_data(stream)
+        except RemoteProtocolError as error:
+            broken: RemoteProtocolError | None = error
+        else:
+            broken = None
+        for batch in reader.completed:
+            self.now += 0.25
+            self.connection.receive_data(batch, self.now)
+            self.follow()
+            while self.calls:
+                self.answer(self.calls.pop(0))
+            if self.connection.state is not ConnectionState.OPEN:
+                break
+            self.connection.data_to_send()
+            self.follow()
+        if broken is not None and self.connection.state is ConnectionState.OPEN:
+            self.connection.receive_violation(broken, self.now)
+            self.follow()
+        self.finish()
+
+    def greet(self) -> None:
+        """Let the peer say a hello that is valid."""
         limits = {number: getattr(SMALL, name) for number, name in ADVERTISED.items()}
         identity = (None, None) if self.connection.side == "server" else (b"id", b"token")
         self.say([f.Hello(1, 1, (), limits, *identity)])
+
+    def run(self) -> None:
+        """Greet, then say and do things until the data end; then lose the transport."""
+        self.greet()
         while self.choices.left and self.connection.state is ConnectionState.OPEN:
             if self.choices.chance(64):
                 self.act()
