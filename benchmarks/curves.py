@@ -23,6 +23,8 @@ Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[Session]]
 Point: TypeAlias = dict[str, float]
 """``at``: how many streams, connections or bytes. ``rate``: units a second, or of ``memory`` nothing."""
 
+STREAM_ITEMS: Final = 20
+"""Items of each generator, where many run."""
 SETTLED: Final = 0.2
 """Seconds after which a process that was given nothing to do has done it."""
 
@@ -71,20 +73,22 @@ async def _whole_stream(session: Session, count: int) -> None:
 async def many_streams(
     connect: Connect, points: Sequence[int], count: int, server: int | None
 ) -> list[Point]:
-    """The same number of items through ever more generators at once, on one connection."""
+    """The same generators on one connection, ever more of them at once; each gives a few items."""
     found = []
-    for streams in points:
-        share = max(1, count // streams)
+    for at_once in points:
+        # Each caller has several, one after the other, so that a call has the same share in each point.
+        share = max(1, count // STREAM_ITEMS // at_once)
         async with connect() as session:
-            await _whole_stream(session, share)
 
-            async def all_streams(
-                session: Session = session, streams: int = streams, share: int = share
-            ) -> None:
-                await asyncio.gather(*(_whole_stream(session, share) for _ in range(streams)))
+            async def in_turn(session: Session = session, share: int = share) -> None:
+                for _ in range(share):
+                    await _whole_stream(session, STREAM_ITEMS)
 
-            await all_streams()
-            found.append(await _timed(streams, streams * share, server, all_streams))
+            async def all_streams(at_once: int = at_once) -> None:
+                await asyncio.gather(*(in_turn() for _ in range(at_once)))
+
+            await asyncio.gather(*(_whole_stream(session, STREAM_ITEMS) for _ in range(at_once)))
+            found.append(await _timed(at_once, at_once * share * STREAM_ITEMS, server, all_streams))
     return found
 
 
@@ -201,7 +205,7 @@ CURVES: Final[dict[str, Curve]] = {
     for curve in (
         Curve(
             "streams",
-            "generators at once on one connection",
+            f"generators of {STREAM_ITEMS} items, so many at once on one connection",
             "items/s",
             "streams",
             (1, 10, 100, 1_000),
