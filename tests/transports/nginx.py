@@ -44,7 +44,7 @@ UPGRADE = (
 @contextmanager
 def nginx_before(place: Path, ports: Sequence[int], more: str = "", balance: str = "") -> Iterator[int]:
     """Run nginx with its defaults, and ``more``, before servers; gives its port."""
-    assert FOUND is not None
+    assert FOUND is not None, "nginx is missing: install the package nginx, or let make test do it"
     for attempt in range(5):
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
