@@ -329,6 +329,9 @@ def check_distributions(python: Path) -> None:
         say("  telewire demo, from the wheel")
         demo_of_wheel: list[str | Path] = [program(empty, "telewire"), "demo", "--interval", "0.05"]
         quietly("telewire demo", demo_of_wheel, elsewhere)
+        quietly("pip install", [user, "-m", "pip", "install", "--quiet", f"{wheel}[spec]"])
+        say("  telewire-spec, from the wheel, against a server that it did not start")
+        quietly("telewire-spec", [user, "-I", "-c", CONFORMANCE_FROM_WHEEL], elsewhere)
 
 
 def built_wheel() -> Path:
@@ -398,6 +401,35 @@ found = {path.parts[0] for path in importlib.metadata.files("telewire") if path.
 found = {name for name in found if not name.endswith(".dist-info")}
 if found != {"telewire", "telewire_spec", "telewire_transports"}:
     sys.exit(f"The wheel holds {sorted(found)} at its top level.")
+"""
+
+
+CONFORMANCE_FROM_WHEEL: Final = """
+import pathlib, socket, subprocess, sys
+with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    port = probe.getsockname()[1]
+serve = [sys.executable, "-I", "-m", "telewire", "serve", "telewire_spec.service:service"]
+with subprocess.Popen([*serve, "--port", str(port)]) as server:
+    try:
+        for _ in range(100):
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                try:
+                    server.wait(0.1)
+                except subprocess.TimeoutExpired:
+                    pass
+        there = f"127.0.0.1:{port}/telewire"
+        urls = [f"ws://{there}", f"http://{there}", f"session+http://{there}", f"sse+http://{there}"]
+        run = [sys.executable, "-I", "-m", "telewire_spec", "run", "--html", "report.html"]
+        status = subprocess.call([*run, *(part for url in urls for part in ("--url", url))])
+    finally:
+        server.kill()
+if status == 0 and not pathlib.Path("report.html").exists():
+    sys.exit("telewire-spec wrote no report.")
+sys.exit(status)
 """
 
 
