@@ -62,6 +62,18 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
         assert caller.wait(60) == 3
 
 
+def test_while_it_drains_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+    options = ("--drain-seconds", "60")
+    with serving(tmp_path, *options) as running, start(["call", running.url, "forever", "it"]) as caller:
+        assert running.line() == "it began"
+        running.process.send_signal(signal.SIGTERM)
+        # Another number: two of one that come together are one.
+        status, out, err = running.interrupt(signal.SIGINT)
+        assert (status, out, err) == (130, "", "")
+        # It would wait for the server to come back.
+        caller.terminate()
+
+
 def test_over_tls(tmp_path: Path, run_python: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
     options = ("--ssl-certfile", str(CERTIFICATE), "--host", "localhost", "--path", "/deep/down")

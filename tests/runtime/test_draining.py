@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
@@ -20,9 +20,11 @@ from telewire import (
     ResourceExhausted,
     ServerLimits,
     Service,
+    get_context,
     with_options,
 )
 from telewire.errors import CancelOutcome
+from telewire.runtime import succession
 from telewire.runtime.admission import Admission
 from telewire.runtime.backend import current_backend
 from telewire.runtime.draining import Farewell
@@ -51,6 +53,7 @@ class Site:
         self.tries = 0
         self.link: MemoryLink | None = None
         self.states: list[str] = []
+        self.on_close: Callable[[BaseException | None], object] = lambda reason: None
 
         async def open_transport(accept: AcceptTransport) -> Transport:
             self.tries += 1
@@ -75,6 +78,7 @@ class Site:
         @service.function
         async def wait(name: str) -> int:
             self.ran.append((number, name))
+            get_context().on_close(lambda reason: self.on_close(reason))
             await self.go_on.wait()
             return number
 
@@ -354,6 +358,46 @@ async def test_when_and_where_to_go_stands_in_the_error(guarded: None) -> None:
         assert isinstance(error, GoingAway)
         assert (error.reconnect_after, error.elsewhere) == (60.0, "https://b.example/telewire")
     await site.close()
+
+
+async def test_who_was_asked_to_wait_does_and_adds_a_time_of_its_own(
+    guarded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site()
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        await anyio.lowlevel.checkpoint()
+
+    async with site.client as remote, anyio.create_task_group() as group:
+        await remote.note("before")
+        monkeypatch.setattr(succession.anyio, "sleep", sleep)
+        site.reached = 1
+        group.start_soon(site.servers[0].drain, 60.0, Farewell(reconnect_after=30.0))
+        await until(lambda: bool(waits))
+        assert await remote.note("after") == 1
+    [wait] = waits
+    assert 30 <= wait <= 60
+    await site.close()
+
+
+async def test_a_detached_session_ends_typed_when_the_grace_is_over(guarded: None) -> None:
+    site = Site()
+    reasons: list[BaseException | None] = []
+    site.on_close = reasons.append
+    async with site.client as remote:
+        remote.wait("open")
+        await until(lambda: bool(site.ran))
+        assert site.link is not None
+        driver = site.driver()
+        site.shut = True
+        site.link.cut()
+        await until(lambda: driver.connection.detached)
+        assert not await site.servers[0].drain(0)
+        await site.servers[0].aclose()
+        [reason] = reasons
+        assert isinstance(reason, GoingAway)
 
 
 # --- refused in one step -------------------------------------------------------------------------
