@@ -213,16 +213,26 @@ class Server:
                 self._left = self._backend.signal()
             await self._left.wait()
 
-    async def drain(self, seconds: float, farewell: Farewell | None = None) -> bool:
+    async def drain(
+        self,
+        seconds: float,
+        farewell: Farewell | None = None,
+        refuse_new: Callable[[], object] | None = None,
+    ) -> bool:
         """Ask all clients to leave, and wait until what is open has ended, at most ``seconds``.
 
         Who comes is served meanwhile: sessions that come back, and new ones, which are asked to leave at
-        once. Returns whether all have gone; whoever has not ends with GoingAway when :meth:`aclose` is
+        once. When all have gone ``refuse_new`` is called, after which nobody new may come. Returns whether
+        all have gone; whoever has not ends with GoingAway when :meth:`aclose` is
         called, which is owed next.
         """
         self._draining.begin(tuple(self._drivers), farewell or Farewell())
         with anyio.move_on_after(seconds):
             await self._wait_until(lambda: not any(map(_is_in_use, self._drivers)))
+            if refuse_new is not None:
+                # From here on nobody comes who would be cut off; who came at the last moment is waited for.
+                refuse_new()
+                await self._wait_until(lambda: not self._drivers)
         return not any(map(_is_in_use, self._drivers))
 
     async def aclose(self) -> None:

@@ -13,6 +13,7 @@ from telewire import GoingAway, Service
 from telewire.runtime.transport import TransportName
 from telewire_transports import connect, serve
 from telewire_transports.asgi import TelewireASGI
+from tests.runtime.world import caught
 from tests.transports.balancer import balancing
 from tests.transports.exchanges import until
 
@@ -137,18 +138,13 @@ async def test_nobody_follows_without_leave() -> None:
             first.go_on.set()
             assert [number async for number in numbers] == [1, 2]
             await first.ended.wait()
+            # Nobody is there any more: it waits, and was never made.
             call = remote.who()
-        assert isinstance(await _failure(call), GoingAway)
+        error = await caught(call)
+        assert isinstance(error, GoingAway)
+        assert error.retryable
 
 
 async def test_an_asgi_application_can_be_told_to_drain() -> None:
     application = TelewireASGI(Service(), drain_seconds=60)
     assert await application.drain()
-
-
-async def _failure(call: Any) -> BaseException | None:
-    try:
-        await call
-    except Exception as error:
-        return error
-    return None

@@ -226,7 +226,8 @@ async def serve(
             await anyio.sleep_forever()
         else:
             await until()
-            await server.drain(drain_seconds, Farewell(reconnect_after=reconnect_after, elsewhere=elsewhere))
+            farewell = Farewell(reconnect_after=reconnect_after, elsewhere=elsewhere)
+            await server.drain(drain_seconds, farewell, listener.refuse_new)
     finally:
         with anyio.CancelScope(shield=True):
             await listener.aclose()

@@ -108,6 +108,8 @@ class Door:
         self._emptied: Signal | None = None
         """Links that are not, or not yet, or no longer somebody's transport."""
         self.closed = False
+        self.full = False
+        """Whether no new conversation may begin; what is posted to those that there are still comes in."""
 
     def read_request(self, link: ByteLink, http: h11.Connection | None = None) -> _RequestReader:
         """Handle a link until its next request has been judged; ``http`` is what it spoke until now."""
@@ -177,6 +179,8 @@ class Door:
         peer = self.proxies.peer_of(headers, link.peer)
         # What is posted to a session that is here takes no place of its own.
         if request.method != b"POST" or headers.get(SESSION_HEADER, OPEN) == OPEN:
+            if self.full:
+                raise Refusal(503, "This server is being stopped; ask again, or another one.")
             self.check_room(address_of(peer), conversation=True)
         route(link, http, request, headers, rest, peer)
 
@@ -315,6 +319,10 @@ class WebListener:
     def port(self) -> int:
         """The port that is listened on."""
         return self._listener.port
+
+    def refuse_new(self) -> None:
+        """Let no new conversation begin: who asks gets status 503, before anything of it is heard."""
+        self._door.full = True
 
     async def aclose(self) -> None:
         """Accept no more, and close links that carry nothing; transports that were accepted live on."""
