@@ -38,6 +38,7 @@ async def over_the_network() -> None:
         timeout=3,
         ssl_context=ssl.create_default_context(),
         limits=Limits(message_bytes=1_000_000),
+        follow=lambda url: url.endswith(".example.org/telewire"),
     )
     assert_type(client, Client)
     async with connect("http://127.0.0.1:8000/telewire", transport="http", headers=fresh) as remote:
@@ -60,6 +61,8 @@ async def serving(ready: Callable[[int], None]) -> None:
         await serve(service, host="127.0.0.1", port=0, path="/telewire", on_started=ready)
         await serve(service, origins=["https://example.org"], hosts=["example.org"], limits=Limits())
         await serve(service, trusted_proxies=("10.0.0.0/8",), server_limits=ServerLimits(sessions=100))
+        await serve(service, until=anyio.Event().wait, drain_seconds=5, reconnect_after=1.5, elsewhere=None)
+        await serve(service, server_limits=ServerLimits(age_seconds=3600, age_jitter=0.2, grace_seconds=60))
         await serve(service, ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), on_started=ports.append)
 
 

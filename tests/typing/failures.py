@@ -13,6 +13,7 @@ from telewire import (
     DeadlineExceeded,
     ErrorCode,
     FunctionNotFound,
+    GoingAway,
     InvalidArgument,
     LocalProtocolError,
     NetworkError,
@@ -41,6 +42,9 @@ async def call(remote: Remote) -> None:
     except SessionLost as error:
         assert_type(error.first_missing, int | None)
         assert_type(error.last_missing, int | None)
+    except GoingAway as error:
+        assert_type(error.reconnect_after, float | None)
+        assert_type(error.elsewhere, str | None)
     except TransportUnsuitable as error:
         assert_type(error.needed, tuple[str, ...])
     except (LocalProtocolError, RemoteProtocolError) as error:
@@ -66,6 +70,7 @@ lookup_error: type[LookupError] = FunctionNotFound
 timeout_error: type[TimeoutError] = DeadlineExceeded
 connection_error: type[ConnectionError] = NetworkError
 network_error: type[NetworkError] = SessionLost
+going_away: type[NetworkError] = GoingAway
 protocol_error: type[ProtocolError] = RemoteProtocolError
 others: list[type[TelewireError]] = [ChannelClosed, ReferenceReleased, ResourceExhausted, telewire.Abort]
 
