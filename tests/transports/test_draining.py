@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -16,6 +17,7 @@ from telewire_transports.asgi import TelewireASGI
 from tests.runtime.world import caught
 from tests.transports.balancer import balancing
 from tests.transports.exchanges import until
+from tests.transports.nginx import FOUND, UPGRADE, nginx_before
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +58,7 @@ class Place:
         await serve(
             self.service,
             port=0,
-            hosts=("127.0.0.1",),
+            hosts=("127.0.0.1", "servers"),
             until=self.told.wait,
             on_started=on_started,
             **{"drain_seconds": 60.0, **options},
@@ -148,3 +150,27 @@ async def test_nobody_follows_without_leave() -> None:
 async def test_an_asgi_application_can_be_told_to_drain() -> None:
     application = TelewireASGI(Service(), drain_seconds=60)
     assert await application.drain()
+
+
+@pytest.mark.skipif(FOUND is None, reason="nginx is not here, and could not be installed")
+@pytest.mark.parametrize("transport", ["http", "sse", None])
+async def test_clients_leave_one_of_several_behind_a_proxy(
+    tmp_path: Path, transport: TransportName | None
+) -> None:
+    """Each request comes on a connection of its own, also to a server that drains."""
+    async with places("one", "two", "three", "four") as found:
+        ports = [place.port for place in found]
+        with nginx_before(tmp_path, ports, UPGRADE, balance="hash $http_telewire_route consistent;") as port:
+            async with connect(f"http://127.0.0.1:{port}/telewire", transport=transport) as remote:
+                name = await remote.who()
+                [left] = [place for place in found if place.name == name]
+                numbers = await remote.count(3)
+                assert await anext(numbers) == 0
+                left.told.set()
+                while await remote.who() == name:
+                    continue
+                assert not left.ended.is_set()
+                left.go_on.set()
+                assert [number async for number in numbers] == [1, 2]
+                await left.ended.wait()
+                assert await remote.who() != name
