@@ -268,9 +268,8 @@ class Connection(Resuming):
     def data_to_send(self, max_bytes: int = 65536) -> list[bytes]:
         """Batches for the transport, in order: about ``max_bytes``, one frame more at most.
 
-        At least one frame, if one may leave. Empty when nothing may; what waits for credit comes
-        when the peer has granted it. Once ``state`` is CLOSED, write what this returns, if the
-        transport takes it, and close the transport.
+        At least one frame, if one may leave; what waits for credit comes when the peer has granted it.
+        Once ``state`` is CLOSED, write what this returns, if the transport takes it, and close that.
         """
         if self.state is not _OPEN and self.state is ConnectionState.CLOSED:
             return self._last_words()
@@ -284,8 +283,7 @@ class Connection(Resuming):
             scheduler.add_sign(encode_frame(wire.Ack(arrivals.acknowledged())))
         frames: list[bytes] = []
         if departures is not None and scheduler.lonely and departures.free and not self.states_positions:
-            # One small call or answer, as in most passes where few are in flight: it is not asked what
-            # only several frames need, which is a twentieth of what such a call costs altogether.
+            # One small call or answer, as mostly where few are in flight: what only several need costs 5 %.
             frame = self._take_lone(departures)
             if frame is not None:
                 if scheduler.idle:
@@ -302,8 +300,7 @@ class Connection(Resuming):
                 frames += departures.take_again(max_bytes - size)
                 size = sum(map(len, frames))
         old, before = len(frames), size
-        # Up to which size frames may still leave for the first time without asking (TW-SES-021).
-        most = UNLIMITED if departures is None else before + departures.room
+        most = UNLIMITED if departures is None else before + departures.room  # without asking (TW-SES-021)
         ring = scheduler.ring
         while not frames or size < max_bytes:
             if size > most:
@@ -337,18 +334,12 @@ class Connection(Resuming):
         if not scheduler.control:
             self._forced = 0
         limits = self.peer_limits
-        ahead: list[bytes] = []
-        if 0 < bare < old:
-            # RESUMED does not wait, on a slow link, for all that is replayed behind it (TW-SES-046).
-            ahead, frames, bare = [encode_batch(frames[:bare])], frames[bare:], 0
-        if self.states_positions:
-            batches = cut_stated(frames, bare, position, limits)
+        if bare or self.states_positions:
+            batches = self._cut_placed(frames, bare, old, position)
         elif size <= limits.batch_bytes - BATCH_HEAD_BYTES and len(frames) <= limits.batch_frames:
             batches = [encode_batch(frames)] if frames else []
         else:
             batches = self._cut(frames)
-        if ahead:
-            batches = ahead + batches
         if self.state is not _OPEN and scheduler.idle and (not frames or size < max_bytes):
             batches += self._say_close()
         if self.exchange and self.side == "client":
@@ -553,6 +544,16 @@ class Connection(Resuming):
         self._move(ConnectionInput.CLOSE_EMITTED)
         self._finish_close()
         return self._last_words()
+
+    def _cut_placed(self, frames: list[bytes], bare: int, old: int, position: int) -> list[bytes]:
+        """Cut frames of which the first ``bare`` have no position, and those up to ``old`` leave again."""
+        ahead: list[bytes] = []
+        if 0 < bare < old:
+            # RESUMED does not wait, on a slow link, for all that is replayed behind it (TW-SES-046).
+            ahead, frames, bare = [encode_batch(frames[:bare])], frames[bare:], 0
+        if self.states_positions:
+            return ahead + cut_stated(frames, bare, position, self.peer_limits)
+        return ahead + self._cut(frames)
 
     def _cut(self, frames: list[bytes]) -> list[bytes]:
         """Cut frames into batches that the peer accepts."""
