@@ -52,6 +52,8 @@ const KNOWN_KEYS = new Map([
   [12, isTexts],
   [16, isUint],
   [18, (node) => node.t === "text"],
+  [20, (node) => node.t === "text"],
+  [22, isUint],
 ]);
 
 function isUint(node) {

@@ -21,7 +21,7 @@ CASE_KEYS: Final = {
     *("needs", "each", "steps"),
 }
 STEPS: Final[dict[str, frozenset[str]]] = {
-    "send": frozenset(),
+    "send": frozenset({"in_request"}),
     "bytes": frozenset(),
     "expect": frozenset({"or", "also", "unordered"}),
     "event": frozenset(),

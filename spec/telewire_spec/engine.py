@@ -136,7 +136,7 @@ class Run:
         }
         if self.case.places:
             options["places"] = True
-        if self.role == "server" and not self.case.exchange:
+        if self.role == "server" and (self.case.resume or not self.case.exchange):
             options |= {"session": b"the session", "token": b"the token of 16b"}
         self.absorb(self.subject.start(**options))
 
@@ -186,7 +186,10 @@ class Run:
                 for inner in step["steps"]:
                     self.step(self.filled(inner))
         elif "send" in step:
-            self.emit([make_frame(frame) for frame in self.spread(step["send"])])
+            self.emit(
+                [make_frame(frame) for frame in self.spread(step["send"])],
+                in_request=bool(step.get("in_request")),
+            )
         elif "bytes" in step:
             self.emit_batch(self.raw(step["bytes"]))
         elif "expect" in step:
@@ -286,9 +289,10 @@ class Run:
 
     # --- what the runner says --------------------------------------------------------------------
 
-    def emit(self, frames: list[bytes]) -> None:
-        """Send a batch of frames."""
-        if self.places and any(frame[1] & 31 >= FIRST_POSITIONED or frame[1] == 0x18 for frame in frames):
+    def emit(self, frames: list[bytes], *, in_request: bool = False) -> None:
+        """Send a batch of frames; in what is left of a request it states no position."""
+        places = (self.places or self.watch.promoted) and not in_request
+        if places and any(frame[1] & 31 >= FIRST_POSITIONED or frame[1] == 0x18 for frame in frames):
             frames = [make_frame({"POSITION": {"position": self.watch.sent_positioned}}), *frames]
         self.emit_batch(head(4, len(frames)) + b"".join(frames))
 
@@ -296,6 +300,8 @@ class Run:
         """Send a batch, whatever it is."""
         self.note("→", batch)
         self.watch.said(batch)
+        if self.watch.promoted:
+            self.ignored |= {"POSITION"}
         self.absorb(self.subject.receive(batch))
 
     def note(self, arrow: str, batch: bytes) -> None:
@@ -313,6 +319,8 @@ class Run:
         for batch in reaction.sent:
             self.note("←", batch)
             self.frames += self.watch.heard(batch)
+            if self.watch.promoted:
+                self.ignored |= {"POSITION"}
         for event in reaction.events:
             self.log.append(f"    event {event}"[:400])
         self.events += reaction.events

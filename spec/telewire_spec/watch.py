@@ -35,6 +35,8 @@ assert len(DEFAULTS) == LIMITS.count(",")
 LEAST: Final = {"fragment_bytes": 1024, "message_bytes": 1024, "stream_window": 1024, "batch_frames": 1}
 GREASE: Final = range(65280, 65536)
 FIRST_POSITIONED: Final = 16
+DOWNLINK: Final = 20
+"""The extension key of a second HELLO."""
 SECRET: Final = "the-secret"
 """What scenarios put into names and values that no text of the implementation may repeat."""
 
@@ -63,6 +65,9 @@ class Watch:
         self.limits = {**DEFAULTS, **limits}
         self.exchange = exchange
         self.places = places
+        # An exchange that was promoted; and up to which position its client may post only what has none.
+        self.promoted = False
+        self.gate = 0
         self.departures: list[str] = []
         self.hello: Frame | None = None
         self.heard_hello = False
@@ -92,7 +97,9 @@ class Watch:
         frames, _ = read_batch(batch)
         for frame, _ in frames:
             name = frame["frame"]
-            if name == "HELLO":
+            if name == "HELLO" and self.exchange and self.heard_hello:
+                self._promoted()
+            elif name == "HELLO":
                 self.heard_hello = True
                 self._agree(frame)
             elif name in ("RESUME", "RESUMED"):
@@ -114,6 +121,13 @@ class Watch:
         self.offers_resume = 1 in frame.get("features", ())
         if self.hello is not None and self.offers_resume and 1 in self.hello["features"]:
             self.features.add(1)
+
+    def _promoted(self) -> None:
+        """Note that the exchange goes on as a session (TW-SES-083)."""
+        self.exchange = False
+        self.promoted = self.places = True
+        self.gate = len(self.positioned) if self.role == "client" else 0
+        self.streams.count_anew()
 
     def lost(self) -> None:
         """Note that the transport is gone: the next one begins with a first frame."""
@@ -146,8 +160,11 @@ class Watch:
             and placed[0] != NAMES["POSITION"]
         ):
             raise Broken("TW-SES-050", "A batch with positioned frames does not begin with POSITION.")
+        before = self.promoted
         for frame, data in frames:
             self._judge(frame, data)
+        if self.promoted and not before and any(kind >= FIRST_POSITIONED for kind in placed):
+            raise Broken("TW-SES-082", "A positioned frame is in the batch of the second HELLO.")
         return [frame for frame, _ in frames]
 
     def _judge(self, frame: Frame, data: bytes) -> None:
@@ -160,7 +177,10 @@ class Watch:
             raise Broken("TW-ERR-050", f"{name} follows a CLOSE.")
         if self.first and name not in ("HELLO", "RESUME", "CLOSE"):
             raise Broken("TW-NEG-002", f"The first frame is {name}.")
-        if name == "HELLO" and not self.first and not (self.role == "client" and self.resumed):
+        if name == "HELLO" and not self.first and self._promotes(frame):
+            self.hello = frame
+            self._promoted()
+        elif name == "HELLO" and not self.first and not (self.role == "client" and self.resumed):
             raise Broken("TW-NEG-002", "A second HELLO came.")
         if not self.heard_hello and not self.exchange and name not in ("HELLO", "RESUME", "CLOSE"):
             raise Broken("TW-NEG-004", f"{name} came before the runner's HELLO.")
@@ -174,6 +194,16 @@ class Watch:
             self.streams.heard(frame)
         else:
             self._sign(frame)
+
+    def _promotes(self, frame: Frame) -> bool:
+        """Whether a second HELLO promotes an exchange: where it may, it must be whole."""
+        if not self.exchange or self.role == "client" or self.features != {1}:
+            return False
+        if 1 not in frame["features"] or frame["session"] is None:
+            raise Broken("TW-SES-082", "A second HELLO offers no session.")
+        if not isinstance(frame.get("extensions", {}).get(DOWNLINK), str):
+            raise Broken("TW-SES-082", "A second HELLO does not name the downlink.")
+        return True
 
     def _extensions(self, frame: Frame, data: bytes) -> None:
         if not frame["extensions"]:
@@ -196,6 +226,8 @@ class Watch:
             return False
         if name == "CLOSE":
             return True
+        if self.acknowledged < self.gate:
+            raise Broken("TW-SES-084", f"{name} is posted before the request was acknowledged.")
         self.positioned.append(data)
         if 1 in self.features and self.hello is not None:
             kept = self.hello["limits"].get(9, DEFAULTS["replay_bytes"])
@@ -247,6 +279,8 @@ class Watch:
             if self.own_pings > 4 and not self.exchange:
                 raise Broken("TW-NEG-063", "A fifth PING waits for its PONG.")
         elif name == "ACK":
+            if self.exchange and 1 in self.features:
+                raise Broken("TW-SES-081", "ACK came in an exchange that was not promoted.")
             if 1 not in self.features:
                 raise Broken("TW-NEG-031", "ACK came although feature 1 is not in effect.")
             if frame["received"] > self.sent_positioned:
@@ -254,10 +288,12 @@ class Watch:
                     "TW-SES-010", f"ACK states {frame['received']}, and {self.sent_positioned} were sent."
                 )
         elif name == "POSITION" and self.places:
-            if frame["position"] != len(self.positioned):
+            replays = self.replay is not None and self.replay < len(self.positioned)
+            expected = self.replay if replays else len(self.positioned)
+            # Ahead of a HELLO it stands for nothing.
+            if frame["position"] != expected and not self.first:
                 raise Broken(
-                    "TW-SES-050",
-                    f"POSITION states {frame['position']}, and {len(self.positioned)} have come.",
+                    "TW-SES-050", f"POSITION states {frame['position']}, and {expected} is the next one."
                 )
         elif name == "POSITION":
             raise Broken("TW-SES-050", "POSITION came on a carrier that neither retries nor reorders.")
@@ -272,7 +308,9 @@ class Watch:
         session, token = frame["session"], frame["token"]
         if self.role == "client" and session is not None:
             raise Broken("TW-NEG-011", "A client states a session.")
-        if self.role == "server" and 1 in frame["features"] and session is None:
+        if self.exchange and session is not None:
+            raise Broken("TW-SES-070", "A session is stated in an exchange.")
+        if self.role == "server" and 1 in frame["features"] and session is None and not self.exchange:
             raise Broken("TW-NEG-012", "A server offers resume and states no session.")
         if max(len(session or b""), len(token or b"")) > 64:
             raise Broken("TW-NEG-011", "Session or token have more than 64 bytes.")

@@ -72,6 +72,15 @@ class Streams:
         self.next = {True: 0, False: 0}
         self.unanswered = 0
 
+    def count_anew(self) -> None:
+        """Go on with credit, of which nothing is there on what is open (TW-SES-086)."""
+        self.window = self.limits["stream_window"]
+        for entry in self.table.values():
+            entry.granted = 0
+            if entry.half is not None:
+                entry.half.spent = 0
+                entry.half.limit = self.window if entry.kind == "call" else 0
+
     # --- what the runner sends -------------------------------------------------------------------
 
     def said(self, frame: Frame) -> None:

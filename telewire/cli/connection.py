@@ -26,7 +26,7 @@ def connection_options(command: F) -> F:
     transport = click.option(
         "--transport",
         type=click.Choice(["websocket", "http", "sse", "exchange"]),
-        help="How the call travels; exchange makes it one request, without a session. "
+        help="How the call travels; exchange makes it one request, and a session if its answer needs one. "
         "Default: http, and websocket as soon as that stands.",
     )
     header = click.option(

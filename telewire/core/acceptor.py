@@ -12,6 +12,7 @@ from hmac import compare_digest
 from typing import Final, final
 
 from telewire.core.connection import Connection
+from telewire.core.promoting import requested
 from telewire.core.states import ConnectionState
 from telewire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from telewire.wire.codec import decode_batch
@@ -103,7 +104,7 @@ class Acceptor:
             connection.receive_data(batch, now)
         elif owner != principal:
             self._refuse(connection, session)
-        elif session.resume(resume.attempt, resume.received, now):
+        elif session.resume(resume.attempt, resume.received, now, requested(resume)):
             session.states_positions = connection.states_positions
             # A hello that comes again says nothing new.
             session.take_frames(rest[1:] if rest and isinstance(rest[0], Hello) else rest, len(batch), now)

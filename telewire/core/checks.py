@@ -164,8 +164,9 @@ class Checks(Receiving):
         half = stream.send
         if half is None or stream.kind is not kind or half.state is not HALF_OPEN:
             raise LocalProtocolError(f"{stream!r} is not open for sending {kind.name.lower()}.")
-        if not half.writable:
+        if not half.writable and not half.promised:
             raise LocalProtocolError(f"{stream!r} has no credit left; wait for StreamUnblocked.")
+        half.promised = False
         return half
 
 

@@ -50,6 +50,7 @@ class Commands(Checks):
         if half.writable:
             return True
         half.wanted = True
+        half.promised = False
         return False
 
     def flushed(self, stream: Stream) -> bool:
@@ -241,7 +242,7 @@ class Commands(Checks):
             if window.grant() is not None:
                 self._scheduler.add_grant(half)
         # In an exchange, what is still being put together keeps its room.
-        if not (self.exchange and half.arrival is not None) and window.repay(self._budget):
+        if not (self.uncredited and half.arrival is not None) and window.repay(self._budget):
             self._lend()
         self._flush(half)
 

@@ -23,9 +23,10 @@ from telewire.core.flow import Pool
 from telewire.core.halves import Outgoing, SendHalf
 from telewire.core.ids import LAST
 from telewire.core.negotiation import RESUME, VERSION, make_hello, read_hello, too_small
-from telewire.core.placing import BATCH_HEAD_BYTES, cut_stated
+from telewire.core.placing import BATCH_HEAD_BYTES, cut, cut_stated
+from telewire.core.promoting import Promoting
 from telewire.core.replay import KEPT_BYTES, Departures
-from telewire.core.resuming import Resuming
+from telewire.core.resuming import IDENTITY_BYTES
 from telewire.core.states import (
     ConnectionInput,
     ConnectionState,
@@ -47,7 +48,6 @@ _ATTACHED: Final = LinkState.ATTACHED
 _EMITTED: Final = OutgoingInput.EMITTED
 _QUEUED: Final = OutgoingState.QUEUED
 
-IDENTITY_BYTES: Final = 64
 MOST_PINGS: Final = 4
 """How many pings may wait for their pong (TW-NEG-063)."""
 SIGN_OF_LIFE: Final = encode_frame(wire.Pong(0))
@@ -55,7 +55,7 @@ SIGN_OF_LIFE: Final = encode_frame(wire.Pong(0))
 
 
 @final
-class Connection(Resuming):
+class Connection(Promoting):
     """One conversation, as ``"client"`` or ``"server"``.
 
     Both sides are equal once the hellos have crossed: either may call the other.
@@ -71,6 +71,7 @@ class Connection(Resuming):
         exchange: the conversation is one call of the client's, which it may make at once, over one HTTP
             request (TW-SES-070). Then the application obeys ``readable``, ends the request where
             ``said_all`` is true, and says with :meth:`receive_end` that the request has ended.
+        promotion: of an exchange: let it go on as a session where its answer needs one (TW-SES-081).
         peer_limits: of an exchange's client: what the server stated in an earlier one.
         pool: what the session budget and the replay buffer are drawn from, with those of other
             connections (TW-LIM-020).
@@ -89,18 +90,23 @@ class Connection(Resuming):
         resume: bool = True,
         now: float = 0.0,
         exchange: bool = False,
+        promotion: bool = False,
         peer_limits: Limits | None = None,
         pool: Pool | None = None,
     ) -> None:
         own = limits or Limits()
-        super().__init__(without_credit(own) if exchange else own, side, exchange)
+        super().__init__(without_credit(own) if exchange else own, side, exchange, own)
         self._budget.pool = pool
         self._check_own(own, session_id, token)
         self._now = self._heard = self._born = self._beat = self._expires = now
         self._session_id = session_id
         self._token = token
         self._offers_resume = resume and not exchange and (side == "client" or session_id is not None)
-        self._hello = encode_frame(make_hello(self.limits, session_id, token, self._offers_resume))
+        stated, offered = self.limits, self._offers_resume
+        if exchange and promotion:
+            self._offer_promotion()
+            stated, offered = own, True
+        self._hello = encode_frame(make_hello(stated, session_id, token, offered))
         if (side == "server") is not exchange:
             self._scheduler.add_sign(self._hello)
         if exchange:
@@ -147,6 +153,10 @@ class Connection(Resuming):
             return
         if self._arrivals is not None:
             self._arrivals.note(len(frames) - self._unpositioned, size, now)
+            if self._in_request and self._requested:
+                self._note_again(size)
+        else:
+            self._taken += len(frames) - self._unpositioned
 
     def grant_again(self) -> None:
         """Grant what has waited for the pool; owed to each connection that draws from it, when it says so."""
@@ -195,7 +205,8 @@ class Connection(Resuming):
         """
         self._now = now
         self._eof = True
-        if self.state is _OPEN and self.resumable:
+        promoting = bool(self._second_hello)
+        if self.state is _OPEN and self.resumable and not promoting:
             self._detach("The transport is gone.")
             return
         self._close_left = True
@@ -205,7 +216,8 @@ class Connection(Resuming):
         if closing:
             self._finish_close()
         else:
-            cancelled = self.exchange and self.side == "server"
+            # Of a promotion that has not left nobody knows.
+            cancelled = (self.exchange and self.side == "server") or promoting
             self._settle_all(ErrorCode.CANCELLED if cancelled else ErrorCode.SESSION_LOST)
             self._events.append(
                 ConnectionClosed(ErrorCode.SESSION_LOST, "The transport is gone.", by_peer=True)
@@ -214,6 +226,10 @@ class Connection(Resuming):
     def receive_end(self, now: float) -> None:
         """Learn, as an exchange's server, that the request has ended; the transport goes on."""
         self._now = now
+        if self.promoted:
+            if self._in_request:
+                self._end_request()
+            return
         self.heard_all = True
         if self.state in (ConnectionState.OPENING, ConnectionState.OPEN) and self._is_missing():
             self._violated(
@@ -279,6 +295,7 @@ class Connection(Resuming):
         if (self.said_all or self._leaves) and self._is_silent():
             return []
         departures, arrivals = self._departures, self._arrivals
+        ahead: list[bytes] = self._say_promotion() if self._second_hello else []
         if arrivals is not None and arrivals.due is not None and arrivals.due <= self._now:
             scheduler.add_sign(encode_frame(wire.Ack(arrivals.acknowledged())))
         frames: list[bytes] = []
@@ -301,8 +318,8 @@ class Connection(Resuming):
                 size = sum(map(len, frames))
         old, before = len(frames), size
         most = UNLIMITED if departures is None else before + departures.room  # without asking (TW-SES-021)
-        ring = scheduler.ring
-        while not frames or size < max_bytes:
+        ring, goes_on = scheduler.ring, not self._gate or self._passes_gate()
+        while goes_on and (not frames or size < max_bytes):
             if size > most:
                 assert departures is not None, "without it there is no bound"
                 count = len(frames) - old
@@ -330,16 +347,12 @@ class Connection(Resuming):
                 break
         if departures is not None and size > before:
             departures.emit(frames[old:], size - before)
+        elif self._said is not None:
+            self._said.note(frames[old:])
         self._pings = 0
         if not scheduler.control:
             self._forced = 0
-        limits = self.peer_limits
-        if bare or self.states_positions:
-            batches = self._cut_placed(frames, bare, old, position)
-        elif size <= limits.batch_bytes - BATCH_HEAD_BYTES and len(frames) <= limits.batch_frames:
-            batches = [encode_batch(frames)] if frames else []
-        else:
-            batches = self._cut(frames)
+        batches = ahead + self._into_batches(frames, size, bare, old, position)
         if self.state is not _OPEN and scheduler.idle and (not frames or size < max_bytes):
             batches += self._say_close()
         if self.exchange and self.side == "client":
@@ -488,6 +501,8 @@ class Connection(Resuming):
             )
         limits = read_hello(frame, self.side == "server")
         self._take_peer_limits(without_credit(limits) if self.exchange else limits)
+        if self.exchange:
+            self._agree_on_promotion(frame, limits)
         self._check_extensions(frame.extensions, "HELLO")
         self._move(ConnectionInput.HELLO_RECEIVED)
         self._unpositioned += 1
@@ -545,26 +560,21 @@ class Connection(Resuming):
         self._finish_close()
         return self._last_words()
 
-    def _cut_placed(self, frames: list[bytes], bare: int, old: int, position: int) -> list[bytes]:
-        """Cut frames of which the first ``bare`` have no position, and those up to ``old`` leave again."""
+    def _into_batches(
+        self, frames: list[bytes], size: int, bare: int, old: int, position: int
+    ) -> list[bytes]:
+        """Cut frames of ``size`` bytes for the peer.
+
+        The first ``bare`` of them are signs, those up to ``old`` leave again.
+        """
+        limits = self.peer_limits
+        room = limits.batch_bytes - BATCH_HEAD_BYTES
+        if not (bare or self.states_positions) and size <= room and len(frames) <= limits.batch_frames:
+            return [encode_batch(frames)] if frames else []
         ahead: list[bytes] = []
         if 0 < bare < old:
             # RESUMED does not wait, on a slow link, for all that is replayed behind it (TW-SES-046).
             ahead, frames, bare = [encode_batch(frames[:bare])], frames[bare:], 0
         if self.states_positions:
-            return ahead + cut_stated(frames, bare, position, self.peer_limits)
-        return ahead + self._cut(frames)
-
-    def _cut(self, frames: list[bytes]) -> list[bytes]:
-        """Cut frames into batches that the peer accepts."""
-        limits = self.peer_limits
-        room = limits.batch_bytes - BATCH_HEAD_BYTES
-        batches: list[bytes] = []
-        begin = filled = 0
-        for index, frame in enumerate(frames):
-            if index > begin and (filled + len(frame) > room or index - begin >= limits.batch_frames):
-                batches.append(encode_batch(frames[begin:index]))
-                begin, filled = index, 0
-            filled += len(frame)
-        batches.append(encode_batch(frames[begin:]))
-        return batches
+            return ahead + cut_stated(frames, bare, position, limits)
+        return ahead + cut(frames, limits)

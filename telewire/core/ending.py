@@ -50,7 +50,7 @@ class Ending(Leaving):
     def __init__(self, limits: Limits, side: str, exchange: bool) -> None:
         super().__init__(limits)
         self.side = side
-        self.exchange = exchange
+        self.exchange = self.uncredited = exchange
         self._closing_until = 0.0
         self._close = wire.Close(ErrorCode.NONE)
         self._close_left = False

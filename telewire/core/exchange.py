@@ -19,7 +19,7 @@ from telewire.core.states import HalfState, OutgoingInput
 from telewire.core.streams import Call, Stream
 from telewire.errors import ErrorCode, RemoteProtocolError, TransportUnsuitable
 from telewire.limits import Limits
-from telewire.wire.frames import Kind
+from telewire.wire.frames import Hello, Kind
 
 __all__ = ["UNLIMITED", "Exchange", "without_credit"]
 
@@ -45,16 +45,17 @@ class Exchange(Life):
     _partial: ReceiveHalf | None = None
     # What the rest of it takes, as long as there is no room for that.
     _missing: int = 0
+    _read_mark: int = READ_MARK
 
     @property
     def readable(self) -> bool:
-        """Whether more should be read from the transport; only ever false in an exchange (TW-SES-078)."""
+        """Whether more should be read of a request, or of an exchange's response (TW-SES-078, TW-SES-086)."""
         if self._missing:
             return False
         half = self._inlet
         if half is None or half.arrival is not None or half.state is not HalfState.OPEN:
             return True
-        return half.window.received - half.window.consumed < READ_MARK
+        return half.window.received - half.window.consumed < self._read_mark
 
     def _check_suitable(self, kinds: Iterable[Kind]) -> None:
         """Whether a value of ours may introduce streams of these kinds (TW-SES-073)."""
@@ -94,6 +95,10 @@ class Exchange(Life):
     @abstractmethod
     def _note_stop(self, stream: Stream) -> None:
         """Note that we give up a stream of an exchange."""
+
+    @abstractmethod
+    def _promoted_by(self, hello: Hello) -> None:
+        """Take a hello that comes in an open exchange: it promotes that, or breaks a rule."""
 
     def _begin(self, half: ReceiveHalf, cost: int) -> None:
         """Note a payload that is incomplete; there is one at a time (TW-SES-074).

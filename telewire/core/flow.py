@@ -219,6 +219,17 @@ class ReceiveWindow:
         self.loan = 0
         return True
 
+    def take_credit_back(self, window: int, budget: Budget) -> None:
+        """Bind what comes by credit, and count it, from now on (TW-SES-086)."""
+        if self.loan:
+            budget.give(self.loan)
+            self.loan = 0
+        # What waits has to be consumed before it makes room.
+        self.consumed -= self.received
+        self.received = 0
+        self.window = window + self.grown
+        self.limit = max(0, self.consumed + self.window)
+
     def release(self, budget: Budget) -> None:
         """Return everything borrowed: the half is finished."""
         if self.grown:

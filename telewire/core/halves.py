@@ -113,6 +113,7 @@ class SendHalf:
         "_small",
         "deficit",
         "outbox",
+        "promised",
         "queued",
         "ready",
         "state",
@@ -130,6 +131,11 @@ class SendHalf:
         self.ready = False
         self.deficit = 0
         self.wanted = False
+        # The application was told that it may write, before credit was taken back.
+        self.promised = False
+        self._size_by(peer)
+
+    def _size_by(self, peer: Limits) -> None:
         self._item_cost = peer.item_cost
         self._fragment = peer.fragment_bytes
         self._batch = peer.batch_bytes
@@ -138,6 +144,21 @@ class SendHalf:
         self._large = min(peer.stream_window // 2, peer.fragment_bytes)
         # What is larger goes the way on which its size is checked.
         self._small = min(self._large - HEAD_BYTES, peer.message_bytes)
+
+    def take_credit_back(self, peer: Limits) -> None:
+        """Count anew, with nothing to spend until a grant (TW-SES-086); ``peer`` says what holds then."""
+        self.promised = self.writable
+        self.window = SendWindow(0)
+        self._size_by(peer)
+        waiting, self.outbox, self.queued = self.outbox, deque(), 0
+        for entry in waiting:
+            if not isinstance(entry, bytes):
+                self.queue(entry)
+                self.queued -= entry.offset
+            elif len(entry) > self._small and self.stream.kind is not _BYTES:
+                self.queue(Outgoing(_ITEM, entry))
+            else:
+                self.queue_small(entry)
 
     @property
     def writable(self) -> bool:

@@ -70,6 +70,9 @@ class Life(ABC):
 
     # Whether the conversation is one call over one HTTP request.
     exchange: bool = False
+    # Whether no credit binds what arrives: in an exchange, and in what is left of the request of one that
+    # was promoted.
+    uncredited: bool = False
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -261,7 +264,7 @@ class Life(ABC):
 
     def _borrow(self, half: ReceiveHalf, cost: int) -> None:
         """Grant what is missing of a large payload in one step, when its turn has come."""
-        if self.exchange:
+        if self.uncredited:
             self._begin(half, cost)
             return
         self._borrowers[half] = None
@@ -351,6 +354,11 @@ class Life(ABC):
                 self._start_waiting_calls()
         else:
             self._incoming_calls -= 1
+        self._close_if_idle()
+
+    @abstractmethod
+    def _close_if_idle(self) -> None:
+        """Close a session that began as an exchange and has no call any more."""
 
     def _start_waiting_calls(self) -> None:
         while self._waiting_calls and self._outgoing_calls < self.peer_limits.open_calls:

@@ -14,7 +14,7 @@ from telewire.limits import Limits
 from telewire.wire import frames as wire
 from telewire.wire.codec import encode_batch, encode_frame
 
-__all__ = ["cut_stated", "place"]
+__all__ = ["cut", "cut_stated", "place"]
 
 BATCH_HEAD_BYTES: Final = 9
 POSITION_BYTES: Final = 11
@@ -51,6 +51,20 @@ def place(frames: Sequence[wire.Frame], expected: int) -> tuple[Sequence[wire.Fr
         else:
             fresh.append(frame)
     return fresh, taken - left
+
+
+def cut(frames: list[bytes], limits: Limits) -> list[bytes]:
+    """Cut frames, one or more, into batches that a peer of ``limits`` accepts."""
+    room = limits.batch_bytes - BATCH_HEAD_BYTES
+    batches: list[bytes] = []
+    begin = filled = 0
+    for index, frame in enumerate(frames):
+        if index > begin and (filled + len(frame) > room or index - begin >= limits.batch_frames):
+            batches.append(encode_batch(frames[begin:index]))
+            begin, filled = index, 0
+        filled += len(frame)
+    batches.append(encode_batch(frames[begin:]))
+    return batches
 
 
 def cut_stated(frames: list[bytes], bare: int, position: int, limits: Limits) -> list[bytes]:

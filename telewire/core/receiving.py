@@ -86,6 +86,8 @@ class Receiving(Session):
             self._receive_goaway(frame)
         elif isinstance(frame, wire.Unknown):
             self._receive_unknown(frame)
+        elif self.exchange and isinstance(frame, wire.Hello):
+            self._promoted_by(frame)
         elif self._came_before(frame):
             self._unpositioned += 1
         elif isinstance(frame, (wire.Hello, wire.Resume, wire.Resumed, wire.Position, wire.Close)):

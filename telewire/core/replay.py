@@ -8,6 +8,7 @@ Neither looks into a frame.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, final
 
 if TYPE_CHECKING:
@@ -95,6 +96,12 @@ class Departures:
         """The same for one frame."""
         self._kept.append(frame)
         self.held += len(frame) + KEPT_BYTES
+
+    def begin_at(self, base: int, frames: Iterable[bytes]) -> None:
+        """Begin behind what has left: ``base`` frames that are gone, and ``frames``, which are kept."""
+        self.base = base
+        self._kept.extend(frames)
+        self.held = sum(len(frame) + KEPT_BYTES for frame in self._kept)
 
     def acknowledge(self, received: int) -> bool:
         """Forget what has arrived; false where more is said to have arrived than has left."""

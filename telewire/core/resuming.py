@@ -15,10 +15,14 @@ from telewire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from telewire.limits import Limits
 from telewire.wire import frames as wire
 from telewire.wire.codec import encode_batch, encode_frame
+from telewire.wire.frames import KEY_REQUESTED
 
-__all__ = ["Resuming"]
+__all__ = ["IDENTITY_BYTES", "Resuming"]
 
 _ATTACHED: Final = LinkState.ATTACHED
+
+IDENTITY_BYTES: Final = 64
+"""The most that a session id or a token has (TW-NEG-011)."""
 
 
 class Resuming(Ending):
@@ -35,6 +39,10 @@ class Resuming(Ending):
         self._opened = False
         # The transport in use was left for another, which has not answered yet.
         self._moving = False
+        # Until which position what comes left in the request of a promoted exchange, as a resume has said.
+        self._requested = 0
+        # The same of ours, until the server has acknowledged all of it.
+        self._gate = 0
         # What a client says first on a new transport.
         self._resume: list[bytes] = []
         self._hello = b""
@@ -108,18 +116,22 @@ class Resuming(Ending):
         self._move_link(LinkInput.RESUME_EMITTED)
         self._attempt += 1
         received = self._arrivals.acknowledged()
-        frame = wire.Resume(self._session_id, self._token, self._attempt, received)
+        extensions: wire.Extensions | None = {KEY_REQUESTED: self._gate} if self._gate else None
+        frame = wire.Resume(self._session_id, self._token, self._attempt, received, extensions)
         # Where nothing has come of this session, our hello may be lost, too.
         unheard = received == 0 and self._departures is not None and self._departures.base == 0
         self._resume = [encode_frame(frame), *([self._hello] if unheard else [])]
         self._begin_transport(now)
 
-    def resume(self, attempt: int, received: int, now: float) -> bool:
+    def resume(self, attempt: int, received: int, now: float, requested: int = 0) -> bool:
         """Go on over a new transport, as the server: what ``Acceptor`` calls for a RESUME.
 
         The new transport wins, also where the old one still looks alive: give this connection nothing
         more of that. False where an attempt with this number, or a higher one, has been here: then
         nothing has changed, and the new transport is to be closed (TW-SES-035).
+
+        ``requested`` is how many positioned frames the peer says to have emitted in the request of a
+        promoted exchange.
 
         Raises:
             LocalProtocolError: the conversation cannot be resumed.
@@ -132,6 +144,7 @@ class Resuming(Ending):
         self._now = now
         if self.link is _ATTACHED:
             self._detach("Another transport has taken its place.")
+        self._requested = requested
         self._begin_transport(now)
         self._move_link(LinkInput.RESUMED)
         self._scheduler.add_sign(encode_frame(wire.Resumed(attempt, self._arrivals.acknowledged())))

@@ -23,15 +23,25 @@ Route: TypeAlias = "Callable[[Attachment, bytes], None]"
 class Attachment:
     """A ``PostHandler`` that passes on what it hears while its driver is attached to it."""
 
-    __slots__ = ("driver", "route", "transport")
+    __slots__ = ("driver", "in_request", "route", "transport")
 
-    def __init__(self, driver: Driver, transport: Transport, route: Route | None = None) -> None:
+    def __init__(
+        self, driver: Driver, transport: Transport, route: Route | None = None, *, in_request: bool = False
+    ) -> None:
         self.driver = driver
         self.transport = transport
         self.route = route
+        # What is not posted comes in the request of an exchange that was promoted.
+        self.in_request = in_request
 
     def batch_received(self, batch: bytes) -> None:
         """Take one whole batch."""
+        if not self.in_request:
+            self._take(batch)
+        elif self.driver.attachment is self:
+            self.driver.batch_received(batch, in_request=True)
+
+    def _take(self, batch: bytes) -> None:
         driver = self.driver
         if driver.attachment is not self:
             return
@@ -42,7 +52,7 @@ class Attachment:
 
     def batch_posted(self, batch: bytes) -> bool:
         """Take one that may have come before, or too early: then the answer is false."""
-        self.batch_received(batch)
+        self._take(batch)
         return not self.driver.connection.missed
 
     def violation_received(self, error: RemoteProtocolError) -> None:
@@ -61,7 +71,9 @@ class Attachment:
             self.driver.transport_writable()
 
     def input_ended(self) -> None:
-        """Only the request of an exchange ends before its transport, and no session is one."""
+        """Only the request of an exchange ends before its transport, and a session may have been one."""
+        if self.driver.attachment is self:
+            self.driver.input_ended()
 
     def transport_lost(self, error: Exception | None) -> None:
         """Learn that the transport is gone."""

@@ -144,7 +144,10 @@ class Client:
 
     @property
     def transport(self) -> TransportName | None:
-        """How the session goes now, or went last; None before there is one, and where calls are exchanges."""
+        """How the session goes now, or went last; None before there is one, and where calls are exchanges.
+
+        An exchange whose answer needs a session has one of its own, over HTTP, that is over with its call.
+        """
         return None if self._driver is None else self._driver.transport.request.transport
 
     def on_state(self, callback: Callable[[str], object]) -> Callable[[], None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeAlias, final
 
 import anyio
@@ -13,7 +13,7 @@ from telewire.core.states import LinkState
 from telewire.errors import NetworkError, TelewireError
 from telewire.runtime.driver import Driver
 from telewire.runtime.reconnecting import reconnect
-from telewire.runtime.transport import AcceptTransport, Transport, TransportHandler
+from telewire.runtime.transport import OpenTransport, Transport, TransportHandler
 from telewire.runtime.upgrading import Upgrading
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Conversation", "OpenTransport", "Owner", "Ways"]
 
-OpenTransport: TypeAlias = Callable[[AcceptTransport], Awaitable[Transport]]
-"""Connects, and gives the transport to what it is called with."""
 Ways: TypeAlias = tuple[OpenTransport, OpenTransport | None]
 """How the transports of one session are opened, and a better one beside the one in use."""
 

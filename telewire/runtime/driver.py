@@ -41,6 +41,7 @@ from telewire.runtime.attachment import Attachment
 from telewire.runtime.backend import current_backend
 from telewire.runtime.exports import Exports
 from telewire.runtime.failures import printable, received_error
+from telewire.runtime.promotion import go_on
 from telewire.runtime.running import Running
 from telewire.wire.frames import Kind
 
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from telewire.runtime.attachment import Route
     from telewire.runtime.backend import Backend, Timer
     from telewire.runtime.tracing import Tracing
-    from telewire.runtime.transport import ExchangeTransport, Request, Transport
+    from telewire.runtime.transport import ExchangeTransport, OpenTransport, Request, Transport
 
 __all__ = ["HTTP", "CallEnd", "Driver", "Host", "StreamEnd", "drivers"]
 
@@ -159,16 +160,15 @@ class Host(Protocol):
 class Driver:
     """Binds one connection to one transport at a time; a ``TransportHandler``.
 
-    A session has one transport after the other, each with an attachment of its own; ``attachment``
-    is the present one's.
-
-    That of an exchange is an ``ExchangeTransport``: it is paused and resumed as the connection is
-    readable, and told which batches are the last.
+    A session has one transport after the other, each with an ``attachment`` of its own. That of an
+    ``exchange`` is paused and resumed as the connection is readable, and told which batches are the last.
     """
 
     attachment: Attachment | None = None
     loss: Exception | None = None
     """Why the transport ended, where it did not end in order."""
+    way_back: OpenTransport | None = None
+    """Of an exchange's client that was promoted: what opens the session's next transport."""
     farewell: GoAwayReceived | None = None
     """What the peer said of its going away, where it has."""
     call_again: CallAgain | None = None
@@ -202,25 +202,31 @@ class Driver:
         self._armed = 0.0
         self._gone = False
         _drivers.add(self)
-        self._exchange: ExchangeTransport | None = None
+        self.exchange: ExchangeTransport | None = None
+        # What is read as the application consumes: an exchange, or what is left of its request.
+        self._paced: ExchangeTransport | None = None
         if not connection.exchange:
             self.schedule()
             return
-        self._exchange = cast("ExchangeTransport", transport)
+        self.exchange = self._paced = cast("ExchangeTransport", transport)
         if connection.side == "server":
             # A pass later: by then a short call may have its answer, and leaves with the hello.
             backend.call_soon(self.schedule)
 
     # --- from the transport ----------------------------------------------------------------------
 
-    def batch_received(self, batch: bytes) -> None:
-        """Feed one batch, hand out what it means, and let the answers leave with this pass."""
+    def batch_received(self, batch: bytes, *, in_request: bool = False) -> None:
+        """Feed one batch, ``in_request`` of a promoted exchange; the answers leave with this pass."""
         if self.tracing is not None:
             self.tracing.received(batch)
-        self.connection.receive_data(batch, self.backend.now())
+        connection = self.connection
+        take = connection.receive_request if in_request else connection.receive_data
+        take(batch, self.backend.now())
+        if self.exchange is not None and connection.promoted:
+            self.way_back = go_on(self)
         self.dispatch()
-        if self._exchange is not None:
-            self._pace(self._exchange)
+        if self._paced is not None:
+            self._pace(self._paced)
         if not self._flushing:
             self.schedule()
 
@@ -252,7 +258,7 @@ class Driver:
         self._gone = True
         self.loss = error
         self.attachment = None
-        if error is None and self._exchange is not None:
+        if error is None and self.exchange is not None:
             # Heard of only where the call is not over.
             self.loss = NetworkError("The response ended before the call did; a proxy may have cut it off.")
         if isinstance(error, TransportUnsuitable):
@@ -279,8 +285,7 @@ class Driver:
     ) -> Attachment:
         """Go on over ``transport``; returns what that is to talk to. The old one is dropped, if it is left.
 
-        ``attachment`` is what the transport talks to already, ``route`` decides whom its first batches
-        are for.
+        ``attachment`` is what it talks to already, ``route`` decides whom its first batches are for.
 
         What the connection has to say of it was said before: :meth:`Connection.attach` by a client,
         :meth:`Connection.resume` by a server.
@@ -288,6 +293,7 @@ class Driver:
         if not self._gone and self.transport is not transport:
             self.transport.abort()
         self.transport = transport
+        self._paced = None
         self.connection.states_positions = transport.request.transport in HTTP
         self._gone = False
         self.attachment = attachment or Attachment(self, transport, route)
@@ -368,17 +374,17 @@ class Driver:
                     size = size + sum(map(len, more)) if size < PASS_BYTES else 0
                 if self.tracing is not None:
                     self.tracing.sent(batches)
-                if self._exchange is None:
+                if self.exchange is None:
                     transport.send(batches)
                 if not size and transport.writable:
                     # There may be more; let others have a pass before it.
                     self.schedule()
-            if self._exchange is not None:
-                self._send(self._exchange, batches)
+            if self.exchange is not None:
+                self._send(self.exchange, batches)
         if connection.has_events:
             self.dispatch()
-        if self._exchange is not None:
-            self._pace(self._exchange)
+        if self._paced is not None:
+            self._pace(self._paced)
         if connection.state is _OPEN:
             self._arm()
         elif connection.hung_up:

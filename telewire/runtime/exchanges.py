@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Any, final
 
 from telewire.core.connection import Connection
 from telewire.core.events import CallReceived, GoAwayReceived
+from telewire.core.states import LinkState
 from telewire.errors import TelewireError, TransportUnsuitable
 from telewire.limits import Limits
 from telewire.runtime.call import Call
 from telewire.runtime.context import current_call
 from telewire.runtime.driver import Driver
+from telewire.runtime.reconnecting import reconnect
 from telewire.runtime.remote import Options, start_call
 from telewire.runtime.running import Running
+from telewire.runtime.server import refuse
 from telewire.runtime.signatures import Signature
 from telewire.runtime.threads import on_loop
-from telewire.runtime.transport import ExchangeMaker
+from telewire.runtime.transport import ExchangeMaker, OpenTransport
 
 if TYPE_CHECKING:
-    from telewire.runtime.backend import Backend
+    from telewire.runtime.backend import Backend, Signal, Task
     from telewire.runtime.tracing import Tracing
 
 __all__ = ["Exchanges"]
@@ -48,6 +51,7 @@ class Exchanges:
         self._limits = replace(limits or Limits(), hello_seconds=timeout)
         # What the server stated when it last answered one.
         self._known_limits: Limits | None = None
+        self._timeout = timeout
         self._changed = changed
         self._running: Running | None = None
         self._open: set[Driver] = set()
@@ -85,9 +89,10 @@ class Exchanges:
             limits=self._limits,
             now=backend.now(),
             exchange=True,
+            promotion=True,
             peer_limits=self._known_limits,
         )
-        host = _Exchange(self)
+        host = _Exchange(self, self._timeout)
         driver = host.driver = Driver(backend, connection, transport, host, self._running, tracing)
         call = start_call(driver, name, args, kwargs, options, signature)
         self._open.add(driver)
@@ -124,13 +129,16 @@ class Exchanges:
 
 @final
 class _Exchange:
-    """One exchange's driver on the client's side."""
+    """One exchange's driver on the client's side, also where it goes on as a session."""
 
-    __slots__ = ("_ends", "_exchanges", "driver")
+    __slots__ = ("_changed", "_ends", "_exchanges", "_return", "_timeout", "driver")
 
-    def __init__(self, exchanges: Exchanges) -> None:
+    def __init__(self, exchanges: Exchanges, timeout: float) -> None:
         self._exchanges = exchanges
+        self._timeout = timeout
         self._ends = 0
+        self._changed: Signal | None = None
+        self._return: Task | None = None
         self.driver: Driver | None = None
 
     def opened(self) -> None:
@@ -139,20 +147,43 @@ class _Exchange:
         self._exchanges.learnt(self.driver.connection.peer_limits)
 
     def called(self, driver: Driver, event: CallReceived) -> None:
-        """The server cannot call here (TW-SES-072), which the connection has seen to."""
+        """The server calls, which it can only in a session: nothing is offered to it here."""
+        driver.give_up(event.declared)
+        refuse(driver, event)
 
     def going_away(self, event: GoAwayReceived) -> None:
-        """The one call that there is goes on."""
+        """The calls that there are go on."""
 
     def closed(self, error: TelewireError | None) -> None:
         """The conversation is over."""
         self._end()
 
     def detached(self) -> None:
-        """No exchange is ever resumed."""
+        """The transport is lost and the session is not: find the way back."""
+        self._notify()
+        driver = self.driver
+        if driver is not None and driver.way_back is not None and self._return is None:
+            self._return = driver.backend.spawn(self._reconnect, driver, driver.way_back)
+
+    async def _reconnect(self, driver: Driver, way_back: OpenTransport) -> None:
+        async def answered() -> None:
+            while driver.connection.link is LinkState.RESUMING:
+                self._changed = driver.backend.signal()
+                await self._changed.wait()
+
+        try:
+            await reconnect(driver, way_back, answered, self._timeout)
+        finally:
+            self._return = None
+
+    def _notify(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     def resumed(self) -> None:
-        """No exchange is ever resumed."""
+        """The session goes on."""
+        self._notify()
 
     def lost(self) -> None:
         """The transport has ended; what came before may still be consumed."""
@@ -160,5 +191,8 @@ class _Exchange:
 
     def _end(self) -> None:
         self._ends += 1
+        self._notify()
         if self._ends == 2 and self.driver is not None:
+            if self._return is not None:
+                self._return.cancel()
             self._exchanges.forget(self.driver)

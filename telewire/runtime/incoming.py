@@ -36,6 +36,7 @@ from telewire.runtime.failures import (
 from telewire.runtime.middleware import Middleware, through
 from telewire.runtime.payloads import NO_SOURCES, decode, encode
 from telewire.runtime.producer import ItemSender, IteratorSource
+from telewire.runtime.promotion import promote
 from telewire.runtime.remote import Remote, call_on
 from telewire.runtime.sources import Source, declarations, discard_sources, start_sources
 from telewire.runtime.thread_iterator import ThreadIteratorSource
@@ -44,6 +45,8 @@ from telewire.wire.quick import encode_small
 from telewire.wire.values import Reference, decode_value, encode_value
 
 if TYPE_CHECKING:
+    from telewire.core.checks import Declare
+    from telewire.core.streams import Stream
     from telewire.runtime.backend import Task, Timer
     from telewire.runtime.driver import Driver
     from telewire.runtime.service import Function
@@ -401,7 +404,7 @@ class IncomingCall(Closing, CallEnd):
             return
         try:
             declare = declarations(sources) if sources else ()
-            declared = self.driver.connection.resolve(self._core, payload, declare)
+            declared = self._resolve(payload, declare)
         except ResourceExhausted as error:
             discard_sources(sources)
             self._fail(LimitPassed(str(error)))
@@ -418,6 +421,16 @@ class IncomingCall(Closing, CallEnd):
             self._main = main.produce(self, self, declared[0], place)
         elif sources:
             start_sources(self, sources, declared, place)
+
+    def _resolve(self, payload: bytes, declare: Sequence[Declare]) -> tuple[Stream, ...]:
+        """Give the result; an exchange that cannot carry it goes on as a session, if it may."""
+        connection = self.driver.connection
+        try:
+            return connection.resolve(self._core, payload, declare)
+        except TransportUnsuitable:
+            if not promote(self.driver):
+                raise
+        return connection.resolve(self._core, payload, declare)
 
     def _lift_deadline(self, scope: anyio.CancelScope) -> None:
         """A deadline of the answer ends with it; that of the whole call is the core's to watch."""

@@ -19,6 +19,7 @@ from telewire.runtime.context import current_call
 from telewire.runtime.draining import Draining, Farewell
 from telewire.runtime.driver import Driver
 from telewire.runtime.incoming import IncomingCall
+from telewire.runtime.promotion import SESSION_BYTES, TOKEN_BYTES
 from telewire.runtime.running import Running
 from telewire.runtime.service import Service
 from telewire.wire.values import encode_value
@@ -26,12 +27,9 @@ from telewire.wire.values import encode_value
 if TYPE_CHECKING:
     from telewire.runtime.attachment import Attachment
     from telewire.runtime.backend import Backend, Signal
-    from telewire.runtime.transport import ExchangeTransport, Request, Transport, TransportHandler
+    from telewire.runtime.transport import IncomingExchange, Request, Transport, TransportHandler
 
 __all__ = ["Server", "answer", "refuse"]
-
-SESSION_BYTES = 16
-TOKEN_BYTES = 32
 
 
 def refuse(driver: Driver, event: CallReceived) -> None:
@@ -166,13 +164,14 @@ class Server:
             self._acceptor.add(connection, self.principal_of(driver.transport.request))
             self._sessions[connection] = driver
 
-    def accept_exchange(self, transport: ExchangeTransport) -> TransportHandler:
+    def accept_exchange(self, transport: IncomingExchange) -> TransportHandler:
         """Answer one HTTP request, which is one call."""
         connection = Connection(
             "server",
             limits=self._limits,
             now=self._backend.now(),
             exchange=True,
+            promotion=transport.promotes,
             pool=self.admission.pool,
         )
         return self._converse(connection, transport)

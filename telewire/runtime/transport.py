@@ -11,7 +11,7 @@ Behind ``violation_received`` it delivers nothing more and goes on sending until
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, final
 
@@ -25,6 +25,8 @@ __all__ = [
     "AcceptTransport",
     "ExchangeMaker",
     "ExchangeTransport",
+    "IncomingExchange",
+    "OpenTransport",
     "OutgoingExchange",
     "PostHandler",
     "Request",
@@ -90,11 +92,31 @@ class ExchangeTransport(Transport, Protocol):
         """Read again."""
 
 
+class IncomingExchange(ExchangeTransport, Protocol):
+    """The server's side of an exchange."""
+
+    @property
+    def promotes(self) -> bool:
+        """Whether the response may become the downlink of a session."""
+
+    def promote(self, handler: PostHandler) -> str:
+        """Name the response as a downlink (TW-SES-110), once, and talk to ``handler`` from now on: what the
+        request still brings is given to ``batch_received``, what is posted to ``batch_posted``.
+        """
+
+
 class OutgoingExchange(ExchangeTransport, Protocol):
     """The client's side of an exchange; not writable until it is connected."""
 
     def open(self, handler: TransportHandler) -> None:
         """Begin to connect, once; ``handler`` learns in its callbacks what becomes of it."""
+
+    def promote(self, downlink: str, accept: AcceptTransport) -> OpenTransport:
+        """End the request, and hand what goes on as a session's transport to ``accept``, once.
+
+        Called from inside ``batch_received``; what follows is for the new transport's handler, and this
+        transport does and tells nothing more. Returns what opens the session's next transports.
+        """
 
 
 class ExchangeMaker(Protocol):
@@ -168,5 +190,8 @@ AcceptTransport: TypeAlias = Callable[[Transport], TransportHandler]
 AcceptPosts: TypeAlias = Callable[[Transport], PostHandler]
 """The same for each HTTP session's downlink."""
 
-AcceptExchange: TypeAlias = Callable[[ExchangeTransport], TransportHandler]
+OpenTransport: TypeAlias = Callable[[AcceptTransport], Awaitable[Transport]]
+"""Connects, and gives the transport to what it is called with; raises NetworkError where nobody answers."""
+
+AcceptExchange: TypeAlias = Callable[[IncomingExchange], TransportHandler]
 """The same for each HTTP request."""

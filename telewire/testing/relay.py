@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -44,7 +45,9 @@ class Relay:
         """Reset every connection, without a farewell."""
         for stream in self._streams:
             plain = stream.extra(anyio.abc.SocketAttribute.raw_socket)
-            plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            # What has ended already cannot be reset.
+            with contextlib.suppress(OSError):
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         for scope in self._scopes:
             scope.cancel()
         self._streams, self._scopes = [], []

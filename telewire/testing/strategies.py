@@ -197,6 +197,8 @@ def _extensions() -> st.SearchStrategy[f.Extensions | None]:
         f.KEY_TRAILERS: texts,
         f.KEY_RECONNECT_AFTER: _uints(),
         f.KEY_ELSEWHERE: st.text(max_size=8),
+        f.KEY_DOWNLINK: st.text(max_size=8),
+        f.KEY_REQUESTED: _uints(),
     }
     others = st.dictionaries(_uints().filter(lambda key: key not in known), plain, max_size=2)
     both = st.tuples(st.fixed_dictionaries({}, optional=known), others).map(

@@ -213,7 +213,7 @@ def _uint_extension(value: Any) -> None:
 
 def _text_extension(value: Any) -> None:
     if type(value) is not str:
-        refuse_frame(f"A trace context or an address is a text string, not {show(value)}")
+        refuse_frame(f"A trace context, an address or a downlink is a text string, not {show(value)}")
 
 
 def _bytes_extension(value: Any) -> None:
@@ -235,6 +235,8 @@ _EXTENSION_CHECKS: Final[dict[int, Callable[[Any], None]]] = {
     f.KEY_TRAILERS: _texts_extension,
     f.KEY_RECONNECT_AFTER: _uint_extension,
     f.KEY_ELSEWHERE: _text_extension,
+    f.KEY_DOWNLINK: _text_extension,
+    f.KEY_REQUESTED: _uint_extension,
 }
 
 

@@ -14,12 +14,14 @@ from typing import Final, TypeAlias, final
 __all__ = [
     "FIRST_POSITIONED",
     "KEY_DEADLINE",
+    "KEY_DOWNLINK",
     "KEY_ELSEWHERE",
     "KEY_IDEMPOTENCY",
     "KEY_LIFETIME",
     "KEY_METADATA",
     "KEY_PIPELINE",
     "KEY_RECONNECT_AFTER",
+    "KEY_REQUESTED",
     "KEY_TRACE",
     "KEY_TRAILERS",
     "KEY_URGENCY",
@@ -111,6 +113,8 @@ KEY_IDEMPOTENCY: Final = 10
 KEY_TRAILERS: Final = 12
 KEY_RECONNECT_AFTER: Final = 16
 KEY_ELSEWHERE: Final = 18
+KEY_DOWNLINK: Final = 20
+KEY_REQUESTED: Final = 22
 
 # object: an extension's value is any CBOR value, known only to who knows the key.
 Extensions: TypeAlias = dict[int, object]

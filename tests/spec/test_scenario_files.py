@@ -61,7 +61,7 @@ def test_no_two_cases_are_the_same() -> None:
 def test_sets_hold_cases() -> None:
     cases = load_suites()
     sets = requirement_sets()
-    assert set(sets) == {"core", "full", "resume", "exchange", "carriers"}
+    assert set(sets) == {"core", "full", "resume", "exchange", "carriers", "promotion"}
     for name, patterns in sets.items():
         assert all(chosen(cases, patterns=[pattern]) for pattern in patterns), name
     everything = {case.id for name in sets if name != "core" for case in chosen(cases, named_set=name)}

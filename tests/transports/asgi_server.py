@@ -58,6 +58,17 @@ async def forever() -> AsyncIterator[str]:
 
 
 @service.function
+async def tools(numbers: AsyncIterator[int]) -> dict[str, Any]:
+    """More than an exchange has: it is promoted."""
+    get_context().on_close(lambda reason: say(f"closed {type(reason).__name__}"))
+
+    async def total() -> int:
+        return sum([number async for number in numbers])
+
+    return {"total": total, "down": countdown(500), "again": countdown(700)}
+
+
+@service.function
 async def many(count: int) -> AsyncIterator[bytes]:
     for _ in range(count):
         yield bytes(1000)
@@ -65,7 +76,7 @@ async def many(count: int) -> AsyncIterator[bytes]:
 
 def application(kind: str) -> Any:
     """The ASGI application."""
-    telewire = TelewireASGI(service, drain_seconds=0.2)
+    telewire = TelewireASGI(service, hosts=("127.0.0.1",), drain_seconds=0.2)
     if kind == "alone":
         return telewire
     if kind == "fastapi":

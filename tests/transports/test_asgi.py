@@ -8,7 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from wsproto.events import BytesMessage, TextMessage
 
 from telewire import ByteStream, CallCancelled, NetworkError, TransportUnsuitable, with_options
 from telewire.errors import ErrorCode
+from telewire.testing.relay import open_relay
 from telewire_transports import connect
 from tests.transports.raw_websocket import client_of
 
@@ -115,6 +116,33 @@ async def test_bytes_both_ways_and_callbacks(running: Running, anyio_backend: st
         assert await (await over_http(ByteStream(iter(blocks)))).read() == shouted
         with pytest.raises(TransportUnsuitable):
             await with_options(remote.call_back, transport="exchange")(print)
+
+
+async def numbers(gate: anyio.Event) -> AsyncIterator[int]:
+    for number in range(500):
+        yield number
+    await gate.wait()
+    yield 500
+
+
+@pytest.mark.parametrize("cuts", [False, True])
+async def test_an_exchange_is_promoted(running: Running, cuts: bool, anyio_backend: str) -> None:
+    """TW-SES-064 under every server, also where the response in flight is lost behind the promotion."""
+    gate = anyio.Event()
+    async with open_relay("127.0.0.1", running.port) as relay:
+        url = running.url.replace(f":{running.port}", f":{relay.port}")
+        async with connect(url, transport="exchange") as remote:
+            tools = await remote.tools(numbers(gate))
+            assert await anext(tools["down"]) == 500
+            if cuts:
+                relay.cut()
+            gate.set()
+            assert await tools["total"]() == sum(range(501))
+            assert [number async for number in tools["down"]] == list(range(499, -1, -1))
+            assert [number async for number in tools["again"]] == list(range(700, -1, -1))
+            await tools["total"].aclose()
+            line = await anyio.to_thread.run_sync(running.out.readline)
+            assert line == "closed NoneType\n"
 
 
 async def test_ordinary_routes_beside_it(running: Running, anyio_backend: str) -> None:

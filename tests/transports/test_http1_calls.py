@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 
 import anyio
 import anyio.lowlevel
@@ -333,29 +333,6 @@ async def test_two_streams_among_the_arguments_are_one_too_many() -> None:
         with pytest.raises(TransportUnsuitable, match="one iterator or byte stream"):
             client.remote.lengths(ByteStream(b"abc"), ByteStream(b"abc"))
         assert await client.remote.lengths(ByteStream(b"abc"), two()) == 5
-
-
-async def test_an_answer_that_needs_more_is_refused_and_is_no_bug() -> None:
-    bugs: list[Exception] = []
-    service = Service(on_error=lambda error, context: bugs.append(error))
-
-    @service.function
-    async def handle() -> Callable[[], None]:
-        return lambda: None
-
-    @service.function
-    async def two() -> list[AsyncIterator[int]]:
-        async def numbers() -> AsyncIterator[int]:
-            yield 1
-
-        return [numbers(), numbers()]
-
-    async with calling(service) as client:
-        for call in (client.remote.handle(), client.remote.two()):
-            with pytest.raises(TransportUnsuitable) as unsuitable:
-                await call
-            assert unsuitable.value.needed == ("websocket",)
-    assert bugs == []
 
 
 async def test_a_later_value_that_needs_more_ends_its_stream_alone() -> None:

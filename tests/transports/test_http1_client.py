@@ -216,7 +216,9 @@ async def test_a_short_call_is_an_ordinary_request() -> None:
         head, _, body = request.partition(b"\r\n\r\n")
         lines = head.split(b"\r\n")
         assert lines[0] == b"POST /telewire HTTP/1.1"
+        [route] = [line for line in lines if line.startswith(b"Telewire-Route: ")]
         assert {
+            route,
             b"Host: 127.0.0.1:%d" % server.port,
             b"X-Key: 1",
             b"Content-Type: application/telewire",

@@ -21,6 +21,7 @@ from telewire.runtime.transport import AcceptTransport, OutgoingExchange, Transp
 from telewire_transports.choosing import Choice
 from telewire_transports.downlinks import Downlinks
 from telewire_transports.http1 import Http1Client, HttpSessions, exchange_route, session_route
+from telewire_transports.http1.posting import ELSEWHERE
 from telewire_transports.request_headers import HeaderSource
 from telewire_transports.urls import parse_url
 from telewire_transports.way import Way
@@ -35,8 +36,6 @@ DRAIN_SECONDS: Final = 20.0
 """Together with twice the seconds for closing within the 30 that supervisors commonly give."""
 ConnectBy: TypeAlias = Callable[..., Awaitable[Transport]]
 """As ``connect_websocket``, with all that stays the same given already."""
-ELSEWHERE: Final = 16
-"""How often a client that may choose meets workers that do not own its session, before it gives up."""
 
 
 def connect(
@@ -60,9 +59,10 @@ def connect(
         transport: ``"websocket"``; ``"http"``, a response that streams and POSTs beside it; ``"sse"``, the
             same as events, where something on the way holds back what it does not know; or
             ``"exchange"``, which makes each call a request of its own and connects nothing before: any
-            worker of the server can answer it, and it carries at most one iterator or byte stream each
-            way, and promises. None: a URL of HTTP begins with ``"http"`` and moves to WebSocket as soon as
-            one stands, and back where it breaks; a URL of WebSocket is that.
+            worker of the server can answer it. Its arguments hold at most one iterator or byte stream, and
+            promises; an answer that holds more goes on as a session of that call. None: a URL of HTTP
+            begins with ``"http"`` and moves to WebSocket as soon as one stands, and back where it breaks; a
+            URL of WebSocket is that.
         service: what the server may call here, as ``context.remote``; not over ``"exchange"``.
         ssl_context: for https and wss; the default verifies certificates.
         limits: what this side accepts.
@@ -217,7 +217,7 @@ async def serve(
     downlinks = Downlinks(server.principal_of)
     session = session_route(server.accept, door, downlinks)
     door.routes[b"GET"] = websocket_route(server.accept, door.limits, downlinks.worker)
-    door.routes[b"POST"] = exchange_route(server.accept_exchange, door, session)
+    door.routes[b"POST"] = exchange_route(server.accept_exchange, door, session, downlinks)
     listener = await listen_web(door, host=host, port=port, ssl_context=ssl_context)
     try:
         if on_started is not None:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Hashable, Mapping
 from hmac import compare_digest
 from typing import Final, Protocol, final
 
-from telewire.runtime.transport import Request, TransportName
+from telewire.runtime.backend import Timer, current_backend
+from telewire.runtime.transport import PostHandler, Request, TransportName
 from telewire_transports.web_door import OPEN, SESSION_HEADER, Refusal
 
-__all__ = ["Downlink", "Downlinks", "opens"]
+__all__ = ["Downlink", "Downlinks", "Registered", "opens"]
 
 _NAME_BYTES: Final = 9
 _SECRET_BYTES: Final = 24
@@ -92,6 +93,73 @@ class Downlinks:
         if self._principal(request) != principal:
             raise Refusal(403, "The session belongs to somebody else.")
         return downlink
+
+
+@final
+class Registered:
+    """A ``Downlink`` that began as an exchange, while it is open (TW-SES-110).
+
+    Args:
+        request: which opened the exchange.
+        handler: takes what is posted.
+        downlinks: where it is registered; owed: :meth:`forget`.
+        seconds: something leaves at least so often (TW-SES-106).
+        tick: lets it leave.
+        leave: ends the response.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        handler: PostHandler,
+        downlinks: Downlinks,
+        seconds: float,
+        tick: Callable[[], object],
+        leave: Callable[[], object],
+    ) -> None:
+        self.request = request
+        self.spoke = True
+        """Whether something has left since the last tick."""
+        self._handler = handler
+        self._downlinks = downlinks
+        self._seconds = seconds
+        self._tick = tick
+        self._leave = leave
+        self._over = False
+        self.header = downlinks.add(self)
+        self._timer = self._arm()
+
+    def _arm(self) -> Timer:
+        backend = current_backend()
+        return backend.call_at(backend.now() + self._seconds, self._due)
+
+    def _due(self) -> None:
+        if not self.spoke:
+            self._tick()
+        self.spoke = False
+        self._timer = self._arm()
+
+    def post(self, batch: bytes) -> bool:
+        """Take a batch that was posted."""
+        if self._over:
+            raise Refusal(410, "The response of this session has just ended.")
+        return self._handler.batch_posted(batch)
+
+    def heard(self) -> None:
+        """Note bytes of a POST."""
+        if not self._over:
+            self._handler.bytes_received()
+
+    def leave(self) -> None:
+        """The client has said farewell."""
+        if not self._over:
+            self._leave()
+
+    def forget(self) -> None:
+        """The response has ended: nothing more is taken for it."""
+        self._over = True
+        self._timer.cancel()
+        self._downlinks.forget(self.header)
 
 
 def _text(size: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import cbor2
 
@@ -21,6 +21,9 @@ __all__ = ["BrokenPeer", "Mistaken"]
 Fields: TypeAlias = list[Any]
 Batch: TypeAlias = list[Fields]
 Events: TypeAlias = list[dict[str, Any]]
+
+
+POSITION: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +110,11 @@ class Mistaken(Application):
             raise SubjectFailed(f"It crashed with {type(error).__name__}: {error}.") from error
         sent, events = reaction.sent, reaction.events
         if self.peer.says is not None and sent:
-            frames = [frame for batch in sent for frame in cbor2.loads(batch)]
-            changed = self.peer.says(frames)
-            sent = [_encoded(changed)] if changed else []
+            said = [cbor2.loads(batch) for batch in sent]
+            if not any(frames[0][0] == POSITION for frames in said):
+                said = [[frame for frames in said for frame in frames]]
+            # Batches that state where they stand are not joined.
+            sent = [_encoded(changed) for frames in said if (changed := self.peer.says(frames))]
         if self.peer.enforces is not None:
             sent = [self._restated(batch) for batch in sent]
         if self.peer.learns is not None:

@@ -202,7 +202,19 @@ PEERS: Final[tuple[BrokenPeer, ...]] = (
     BrokenPeer("never-acknowledges", "TW-SES-011", says=drop(ACK)),
     BrokenPeer("resumes-from-nothing", "TW-SES-036", says=put(RESUMED, 2, 0)),
     BrokenPeer("tries-the-same-attempt", "TW-SES-032", says=put(1, 3, 1)),
+    BrokenPeer("promotes-without-a-name", "TW-SES-082", says=each(HELLO, to=lambda f: [f[:7]])),
+    BrokenPeer(
+        "promotes-without-a-session",
+        "TW-SES-082",
+        says=each(HELLO, to=lambda f: [[*f[:5], None, None, *f[7:]] if len(f) > 7 else f]),
+    ),
+    BrokenPeer(
+        "counts-what-the-request-brought",
+        "TW-SES-086",
+        says=put(GRANT, 2, lambda limit: limit + 6000 if limit == 3096 else limit),
+    ),
     # --- what it hears
+    BrokenPeer("posts-before-its-request-has-arrived", "TW-SES-084", hears=put(ACK, 1, lambda received: 2)),
     BrokenPeer("does-not-hear-stop", "TW-STR-006", hears=drop(STOP)),
     BrokenPeer("does-not-hear-reset", "TW-STR-005", hears=drop(RESET)),
     BrokenPeer("does-not-hear-grants", "TW-STR-033", hears=drop(GRANT)),

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import cbor2
+
 from telewire.core.acceptor import Acceptor
 from telewire.core.connection import Connection
 from telewire.core.events import ConnectionClosed, HelloReceived
@@ -20,7 +22,7 @@ from telewire.errors import (
 from telewire.limits import Limits
 from telewire.wire.frames import Kind
 from telewire_spec.driver.telling import Telling
-from telewire_spec.layout import CODES
+from telewire_spec.layout import CODES, NAMES
 from telewire_spec.subject import Reaction
 
 __all__ = ["Application"]
@@ -56,6 +58,7 @@ class Application:
         self.resume = options.get("resume", False)
         self.places = options.get("places", False)
         self.session = options.get("session"), options.get("token")
+        self.in_request = self.exchange and self.role == "server"
         self.connection = self.conversation = self._make()
         self.bodies: set[Call] = set()
         self.waiting: dict[Stream, deque[Waiting]] = {}
@@ -72,13 +75,20 @@ class Application:
             resume=self.resume,
             now=self.now,
             exchange=self.exchange,
+            promotion=self.resume,
         )
         connection.states_positions = self.places
         return connection
 
     def receive(self, batch: bytes) -> Reaction:
         """Take a batch of the peer's."""
-        if self.role == "server" and self.connection.state is ConnectionState.OPENING and self.resume:
+        connection = self.connection
+        if self.in_request and connection.promoted:
+            # What is posted and has positions states them; so it is told from what the request brings.
+            self.in_request = not _states_position(batch)
+            take = connection.receive_request if self.in_request else connection.receive_data
+            take(batch, self.now)
+        elif self.role == "server" and self.connection.state is ConnectionState.OPENING and self.resume:
             connection = self.acceptor.receive_data(self.connection, batch, self.now)
             self.connection = connection
         else:
@@ -122,7 +132,9 @@ class Application:
             self.connection.attach(self.now)
         else:
             first, self.session = self.session, (b"another session", b"another token 16")
+            self.exchange = self.in_request = False
             self.connection = self._make()
+            self.connection.states_positions = self.conversation.states_positions
             self.session = first
         return self._react()
 
@@ -225,6 +237,11 @@ class Application:
     def _do_drain(self, code: int = CODES["GOING_AWAY"], text: str = "", **where: Any) -> None:
         self.conversation.drain(code, text, **where)
 
+    def _do_promote(self, downlink: str) -> None:
+        session, token = self.session
+        self.conversation.promote(session or b"", token or b"", downlink)
+        self._keep()
+
     def _do_close(self, code: int = 0, text: str = "") -> None:
         self.conversation.close(code, text)
 
@@ -325,3 +342,11 @@ class Application:
         """A session that can be resumed is kept where later transports are asked for it."""
         self.conversation = self.connection
         self.acceptor.add(self.connection)
+
+
+def _states_position(batch: bytes) -> bool:
+    """Whether a batch begins with a POSITION."""
+    try:
+        return bool(cbor2.loads(batch)[0][0] == NAMES["POSITION"])
+    except (ValueError, TypeError, IndexError):
+        return False

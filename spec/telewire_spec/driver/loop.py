@@ -9,7 +9,11 @@ from telewire_spec.subject import Reaction, Subject, Unsupported
 
 __all__ = ["serve"]
 
-INFO = {"name": "telewire", "roles": ["client", "server"], "needs": ["resume", "exchange", "places"]}
+INFO = {
+    "name": "telewire",
+    "roles": ["client", "server"],
+    "needs": ["resume", "exchange", "places", "promotion"],
+}
 
 
 def serve(subject: Subject, source: IO[bytes], target: IO[bytes]) -> None:

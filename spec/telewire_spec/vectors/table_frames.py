@@ -340,9 +340,12 @@ def extensions() -> Iterator[Vector]:
         (12, "trailers", mp(), {"map": []}, (arr(), mp((txt("a"), NULL)))),
         (16, "reconnect-after", num(1500), 1500, (num(-1), num(1 << 53), f64(1.5), txt("1"))),
         (18, "elsewhere", txt("https://b.example/t"), "https://b.example/t", (byt(b"x"), NULL)),
+        (20, "downlink", txt("w.n.s"), "w.n.s", (byt(b"w"), num(1))),
+        (22, "requested", num(3), 3, (num(-1), txt("3"))),
     )
     for key, name, value, said, wrong in known:
-        for frame in ("CALL", "PING") if key < 16 else ("GOAWAY", "PING"):
+        own = {16: "GOAWAY", 18: "GOAWAY", 20: "HELLO", 22: "RESUME"}.get(key, "CALL")
+        for frame in (own, "PING"):
             meaning = {**_meaning(frame), "extensions": [[key, said]]}
             data = _frame(frame, mp((num(key), value)))
             yield good(f"extension/{name}-on-{frame.lower()}", ["TW-FRM-074"], data, meaning)

@@ -191,7 +191,7 @@ class TelewireASGI:
             downlink.handler = self._serving.accept(downlink)
             await downlink.run()
             return
-        carrier = AsgiExchange(request, receive, send, self._limits)
+        carrier = AsgiExchange(request, receive, send, self._limits, self._downlinks)
         carrier.handler = self._serving.accept_exchange(carrier)
         await carrier.run()
 

@@ -8,9 +8,10 @@ from typing import final
 from telewire.errors import NetworkError
 from telewire.limits import Limits
 from telewire.runtime.backend import Signal
-from telewire.runtime.transport import Request
+from telewire.runtime.transport import PostHandler, Request
 from telewire.wire.reader import write_batch
 from telewire_transports.asgi.carrier import Carrier, Receive, Send
+from telewire_transports.downlinks import Downlinks, Registered
 from telewire_transports.http1.body import BodyReader
 from telewire_transports.http1.server import RESPONSE_HEADERS
 
@@ -21,8 +22,17 @@ __all__ = ["AsgiExchange"]
 class AsgiExchange(Carrier):
     """An ``ExchangeTransport`` over the messages ``http.request`` and ``http.response.body``."""
 
-    def __init__(self, request: Request, receive: Receive, send: Send, limits: Limits) -> None:
+    promotes = True
+    """POSTs can be taken for it."""
+
+    def __init__(
+        self, request: Request, receive: Receive, send: Send, limits: Limits, downlinks: Downlinks
+    ) -> None:
         super().__init__(request, receive, send)
+        self._downlinks = downlinks
+        self._idle_seconds = limits.idle_seconds
+        # Once it is promoted.
+        self._promoted: Registered | None = None
         self._reader = BodyReader(limits)
         self._paused: Signal | None = None
         self._begun = False
@@ -46,7 +56,38 @@ class AsgiExchange(Carrier):
             self._paused.set()
             self._paused = None
 
+    # --- IncomingExchange ------------------------------------------------------------------------
+
+    def promote(self, handler: PostHandler) -> str:
+        """Name the response as a downlink, and let something leave on it every now and then."""
+        self.handler = handler
+        self._promoted = Registered(
+            self.request, handler, self._downlinks, self._idle_seconds, self._tick, self.close
+        )
+        return self._promoted.header
+
+    def _tick(self) -> None:
+        # A byte string of no bytes, which is no batch (TW-SES-106).
+        self.send((b"",))
+
     # --- the application's side ------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Stream the response until either side is done."""
+        try:
+            await super().run()
+        finally:
+            self._unregister()
+
+    def abort(self) -> None:
+        """Drop what is queued, and end."""
+        self._unregister()
+        super().abort()
+
+    def _unregister(self) -> None:
+        promoted, self._promoted = self._promoted, None
+        if promoted is not None:
+            promoted.forget()
 
     async def _read(self) -> None:
         complete = False
@@ -77,6 +118,8 @@ class AsgiExchange(Carrier):
                 self.handler.input_ended()
 
     async def _put(self, batches: list[bytes]) -> None:
+        if self._promoted is not None:
+            self._promoted.spoke = True
         await self._begin()
         body = b"".join(map(write_batch, batches))
         await self._send({"type": "http.response.body", "body": body, "more_body": True})

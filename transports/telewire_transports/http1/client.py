@@ -11,9 +11,11 @@ import h11
 from telewire.errors import NetworkError, RemoteProtocolError, TelewireError
 from telewire.limits import Limits
 from telewire.runtime.backend import Task, Timer, current_backend
-from telewire.runtime.transport import Request, TransportHandler
+from telewire.runtime.transport import AcceptTransport, OpenTransport, Request, TransportHandler
 from telewire_transports.http1.answers import Answer
 from telewire_transports.http1.body import CONTENT_TYPE, HEAD_BYTES, BodyReader, BodyWriter, Headers
+from telewire_transports.http1.posting import ELSEWHERE
+from telewire_transports.http1.session_client import ClientDownlink, HttpSessions
 from telewire_transports.request_headers import HeaderSource, check_headers, current_headers
 from telewire_transports.sockets import ByteHandler, ByteLink, open_link
 from telewire_transports.text import printable
@@ -220,6 +222,9 @@ class ClientExchange:
         self._kept: list[bytes] | None = []
         self._kept_bytes = 0
         self._sent_last = False
+        # What lets a balancer send to one worker what is posted if this is promoted; and who goes on then.
+        self._sessions = HttpSessions(client, "http", ELSEWHERE)
+        self._heir: ClientDownlink | None = None
 
     def open(self, handler: TransportHandler) -> None:
         """Begin to connect."""
@@ -228,7 +233,7 @@ class ClientExchange:
 
     async def _connect(self) -> None:
         try:
-            self._headers = await self._client.request_headers()
+            self._headers = [*await self._client.request_headers(), self._sessions.route_header]
             if self._error is None:
                 await self._client.open(self)
         except NetworkError as error:
@@ -331,6 +336,18 @@ class ClientExchange:
         backend = current_backend()
         self._timer = backend.call_at(backend.now() + self._client.limits.cleanup_seconds, self._unanswered)
 
+    def promote(self, downlink: str, accept: AcceptTransport) -> OpenTransport:
+        """End the request; the response goes on as the downlink of a session."""
+        assert self._link is not None
+        assert self._answer is not None
+        self.send_last(())
+        self._complete = True
+        self._link.resume_reading()
+        self._answer.session = downlink.encode()
+        self._heir = self._sessions.inherit(self._headers, downlink)
+        self._heir.take_over(self._link, self._http, self._reader, self._answer, accept)
+        return self._sessions
+
     def abort(self) -> None:
         """Give the exchange up: the end of the connection tells the server."""
         if self._lost or self._complete or self._error is not None:
@@ -370,7 +387,7 @@ class ClientExchange:
         heard = False
         try:
             self._http.receive_data(data)
-            while self._error is None:
+            while self._error is None and self._heir is None:
                 event = self._http.next_event()
                 if isinstance(event, h11.Data):
                     heard = self._take(bytes(event.data)) or heard
@@ -405,8 +422,11 @@ class ClientExchange:
                 self._fail(self._answer.error())
             return False
         batches, wrong = self._reader.cut(data)
-        for batch in batches:
+        for index, batch in enumerate(batches):
             self.handler.batch_received(batch)
+            if self._heir is not None:
+                self._heir.read_on(batches[index + 1 :], wrong)
+                return True
             if self._error is not None:
                 return True
         if wrong is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 import anyio
 import h11
@@ -11,12 +11,16 @@ import h11
 from telewire.errors import NetworkError, TelewireError, TransportUnsuitable
 from telewire.runtime.backend import Signal, current_backend
 from telewire_transports.http1.body import CONTENT_TYPE, HEAD_BYTES, Headers
-from telewire_transports.http1.client import Http1Client
 from telewire_transports.sockets import ByteLink
 from telewire_transports.text import printable
 
-__all__ = ["post"]
+if TYPE_CHECKING:
+    from telewire_transports.http1.client import Http1Client
 
+__all__ = ["ELSEWHERE", "post"]
+
+ELSEWHERE: Final = 16
+"""How often a client that may choose meets workers that do not own its session, before it gives up."""
 ATTEMPTS: Final = 5
 FIRST_SECONDS: Final = 0.05
 _TAKEN: Final = 204

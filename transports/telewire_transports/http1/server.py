@@ -10,9 +10,12 @@ import h11
 
 from telewire.errors import NetworkError, RemoteProtocolError
 from telewire.limits import Limits
+from telewire.runtime.admission import address_of
 from telewire.runtime.backend import Timer, current_backend
-from telewire.runtime.transport import NOBODY, AcceptExchange, Request, TransportHandler
+from telewire.runtime.transport import NOBODY, AcceptExchange, PostHandler, Request, TransportHandler
+from telewire_transports.downlinks import Downlinks, Registered
 from telewire_transports.http1.body import CONTENT_TYPE, HEAD_BYTES, BodyReader, BodyWriter, Headers
+from telewire_transports.http1.events import NO_BATCH
 from telewire_transports.sockets import ByteLink
 from telewire_transports.text import printable
 from telewire_transports.web_door import (
@@ -61,8 +64,13 @@ async def serve_http1(
     return await listen_web(door, host=host, port=port, ssl_context=ssl_context)
 
 
-def exchange_route(accept: AcceptExchange, door: Door, session: Route | None = None) -> Route:
-    """What a door does with POST: begin an exchange (TW-SES-091); ``session`` takes those of sessions."""
+def exchange_route(
+    accept: AcceptExchange, door: Door, session: Route | None = None, downlinks: Downlinks | None = None
+) -> Route:
+    """What a door does with POST: begin an exchange (TW-SES-091); ``session`` takes those of sessions.
+
+    Only with ``downlinks``, of these, an exchange can be promoted.
+    """
 
     def route(
         link: ByteLink,
@@ -80,7 +88,7 @@ def exchange_route(accept: AcceptExchange, door: Door, session: Route | None = N
             return
         target = request.target.decode("ascii")
         found = Request(path=target.partition("?")[0], headers=headers, peer=peer, transport="http")
-        ServerExchange(link, http, found, door).start(accept, rest)
+        ServerExchange(link, http, found, door, downlinks).start(accept, rest)
 
     return route
 
@@ -120,8 +128,18 @@ class ServerExchange:
 
     handler: TransportHandler
 
-    def __init__(self, link: ByteLink, http: h11.Connection, request: Request, door: Door) -> None:
+    def __init__(
+        self,
+        link: ByteLink,
+        http: h11.Connection,
+        request: Request,
+        door: Door,
+        downlinks: Downlinks | None = None,
+    ) -> None:
         self.request = request
+        self._downlinks = downlinks
+        # Once it is promoted.
+        self._promoted: Registered | None = None
         self._link = link
         self._http = http
         self._door = door
@@ -154,6 +172,8 @@ class ServerExchange:
     def send(self, batches: Sequence[bytes]) -> None:
         """Queue whole batches as one chunk."""
         if self._error is None and not self._over:
+            if self._promoted is not None:
+                self._promoted.spoke = True
             self._writer.send(self._link, batches)
 
     def send_last(self, batches: Sequence[bytes]) -> None:
@@ -190,6 +210,7 @@ class ServerExchange:
         """Drop the link."""
         if self._error is None and not self._over:
             self._error = NetworkError("The response was broken off on this side.")
+            self._unregister()
             self._link.abort()
 
     def _close_unread(self) -> None:
@@ -210,6 +231,27 @@ class ServerExchange:
             backend.call_soon(lambda: self._tell_lost(None))
         else:
             self._link.close(within=self._grace)
+
+    # --- IncomingExchange ------------------------------------------------------------------------
+
+    @property
+    def promotes(self) -> bool:
+        """Whether POSTs can be taken for it."""
+        return self._downlinks is not None
+
+    def promote(self, handler: PostHandler) -> str:
+        """Name the response as a downlink, and let something leave on it every now and then."""
+        assert self._downlinks is not None, "it promotes"
+        self.handler = handler
+        self._promoted = Registered(
+            self.request, handler, self._downlinks, self._door.limits.idle_seconds, self._tick, self.close
+        )
+        self._door.admission.posts(address_of(self.request.peer), 1)
+        return self._promoted.header
+
+    def _tick(self) -> None:
+        if self._link.writable and not self._writer.ended and not self._over and self._error is None:
+            self._writer.write(self._link, NO_BATCH)
 
     # --- ByteHandler -----------------------------------------------------------------------------
 
@@ -293,6 +335,13 @@ class ServerExchange:
         self._door.forget(self._link)
         self._tell_lost(self._error)
 
+    def _unregister(self) -> None:
+        promoted, self._promoted = self._promoted, None
+        if promoted is not None:
+            promoted.forget()
+            self._door.admission.posts(address_of(self.request.peer), -1)
+
     def _tell_lost(self, error: Exception | None) -> None:
+        self._unregister()
         handler, self.handler = self.handler, NOBODY
         handler.transport_lost(error)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 import anyio
 import h11
 
-from telewire.errors import NetworkError, TelewireError, TransportUnsuitable
+from telewire.errors import NetworkError, RemoteProtocolError, TelewireError, TransportUnsuitable
 from telewire.runtime.backend import Signal, Task, Timer, current_backend
 from telewire.runtime.transport import (
     AcceptTransport,
@@ -21,12 +21,14 @@ from telewire.runtime.transport import (
 )
 from telewire_transports.http1.answers import Answer
 from telewire_transports.http1.body import CONTENT_TYPE, HEAD_BYTES, BodyReader, Headers, write_batches
-from telewire_transports.http1.client import Http1Client
 from telewire_transports.http1.events import EVENTS_TYPE, EventReader
 from telewire_transports.http1.posting import post
 from telewire_transports.sockets import ByteLink
 from telewire_transports.text import printable
 from telewire_transports.urls import ParsedUrl
+
+if TYPE_CHECKING:
+    from telewire_transports.http1.client import Http1Client
 
 __all__ = ["ClientDownlink", "HttpSessions"]
 
@@ -76,7 +78,17 @@ class HttpSessions:
         return await self._open(ClientDownlink(self, await self._headers()), accept)
 
     async def _headers(self) -> Headers:
-        return [*await self.client.request_headers(), (b"Telewire-Route", self.route.encode())]
+        return [*await self.client.request_headers(), self.route_header]
+
+    def inherit(self, headers: Headers, downlink: str) -> ClientDownlink:
+        """Make the transport that goes on where an exchange was promoted, and is told so there."""
+        self.worker = downlink.partition(".")[0]
+        return ClientDownlink(self, headers)
+
+    @property
+    def route_header(self) -> tuple[bytes, bytes]:
+        """What lets a balancer send all requests of the session to one worker (TW-SES-105)."""
+        return b"Telewire-Route", self.route.encode()
 
     async def _open(self, downlink: ClientDownlink, accept: AcceptTransport) -> Transport:
         try:
@@ -131,6 +143,30 @@ class ClientDownlink:
 
     # --- opening ---------------------------------------------------------------------------------
 
+    def take_over(
+        self,
+        link: ByteLink,
+        http: h11.Connection,
+        reader: BodyReader,
+        answer: Answer,
+        accept: AcceptTransport,
+    ) -> None:
+        """Go on with the response of an exchange that was promoted (TW-SES-110); it is ours from now on.
+
+        Owed next: :meth:`read_on`, with what was read of it already.
+        """
+        self._link, self._http, self._reader, self._answer = link, http, reader, answer
+        link.handler = self
+        self._tell_request(link)
+        self._accepted = self._proven = True
+        self._poster = current_backend().spawn(self._post_all)
+        self.handler = accept(self)
+
+    def read_on(self, batches: list[bytes], wrong: RemoteProtocolError | None) -> None:
+        """Take what was read of the response, and what its connection holds behind that."""
+        self._hand_out(batches, wrong, silent=True)
+        self._read(None)
+
     def begin(self, link: ByteLink) -> ClientDownlink:
         """Take a new link."""
         self.connected(link, h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES))
@@ -161,12 +197,7 @@ class ClientDownlink:
         await self._until(lambda: self._answer is not None and bool(self._answer.session))
         assert self._link is not None
         assert self._answer is not None
-        self.request = Request(
-            path=self.request.path,
-            headers={name.decode().lower(): value.decode("latin-1") for name, value in self._headers},
-            peer=self._link.peer,
-            transport=self._kind,
-        )
+        self._tell_request(self._link)
         self._poster = current_backend().spawn(self._post_all)
         self._accepted = True
         self.handler = accept(self)
@@ -175,6 +206,14 @@ class ClientDownlink:
             self._deliver(early)
         await self._until(lambda: self._proven)
         return self._answer.session.decode("latin-1").partition(".")[0]
+
+    def _tell_request(self, link: ByteLink) -> None:
+        self.request = Request(
+            path=self.request.path,
+            headers={name.decode().lower(): value.decode("latin-1") for name, value in self._headers},
+            peer=link.peer,
+            transport=self._kind,
+        )
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -308,10 +347,14 @@ class ClientDownlink:
 
     def data_received(self, data: bytes) -> None:
         """Take a part of the response."""
+        self._read(data)
+
+    def _read(self, data: bytes | None) -> None:
         if self._over or self._ended:
             return
         try:
-            self._http.receive_data(data)
+            if data is not None:
+                self._http.receive_data(data)
             self._advance()
         except h11.RemoteProtocolError as error:
             self._fail(self._broken(error))
@@ -344,7 +387,9 @@ class ClientDownlink:
             self._deliver(data)
 
     def _deliver(self, data: bytes) -> None:
-        found, wrong = self._reader.cut(data)
+        self._hand_out(*self._reader.cut(data), silent=not data)
+
+    def _hand_out(self, found: list[bytes], wrong: RemoteProtocolError | None, *, silent: bool) -> None:
         # What has no bytes is a sign of life (TW-SES-106).
         batches = [batch for batch in found if batch]
         for batch in batches:
@@ -353,7 +398,7 @@ class ClientDownlink:
                 return
         if wrong is not None:
             self._fail(wrong)
-        elif not batches and data:
+        elif not batches and not silent:
             self.handler.bytes_received()
 
     def _end(self) -> None:
