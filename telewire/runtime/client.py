@@ -98,6 +98,7 @@ class Client:
         self._backend: Backend | None = None
         self._changed: Signal | None = None
         self._opened = False
+        self._left = False
         self._gone = False
         self._error: TelewireError | None = None
         self.remote = Remote(self.start_call)
@@ -245,6 +246,7 @@ class Client:
         """
         if self._backend is None:
             return
+        self._left = True
         if self._succession is not None:
             self._succession.stop()
         current, conversations = self._current, self._conversations
@@ -318,7 +320,7 @@ class Client:
 
     def going_away(self, conversation: Conversation, event: GoAwayReceived) -> None:
         """Look for a successor, unless there is one; what is open stays where it is."""
-        if conversation is not self._current or self._open_transport is None or self._entering:
+        if conversation is not self._current or self._entering or self._left:
             return
         assert self._backend is not None
         if self._succession is None:

@@ -300,6 +300,27 @@ async def test_to_leave_while_calls_wait(guarded: None) -> None:
     await site.close()
 
 
+async def test_who_leaves_looks_for_no_successor(guarded: None) -> None:
+    site = Site()
+    async with site.client as remote, anyio.create_task_group() as group:
+        await remote.note("before")
+        assert site.link is not None
+        driver = site.driver()
+        site.shut = True
+        site.link.cut()
+        await until(lambda: driver.connection.detached and site.tries > 1)
+        group.start_soon(site.servers[0].drain, 60.0)
+        await until(lambda: driver.connection.going_away)
+        group.cancel_scope.cancel()
+        # It comes back only to say that it leaves, and hears then that it should.
+        site.shut = False
+        tries = site.tries
+    for _ in range(50):
+        await anyio.lowlevel.checkpoint()
+    assert site.tries == tries + 1
+    await site.close()
+
+
 # --- no way --------------------------------------------------------------------------------------
 
 
