@@ -211,7 +211,7 @@ CURVES: Final[dict[str, Curve]] = {
             (1, 10, 100, 1_000),
             (1, 3, 10, 30, 100, 300, 1_000),
             20_000,
-            100_000,
+            60_000,
             many_streams,
         ),
         Curve(
@@ -233,7 +233,7 @@ CURVES: Final[dict[str, Curve]] = {
             (1, 10, 100, 1_000),
             (1, 3, 10, 30, 100, 300, 1_000),
             4_000,
-            40_000,
+            16_000,
             many_connections,
         ),
         Curve(

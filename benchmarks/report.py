@@ -99,26 +99,31 @@ def print_latencies(
 
 
 def print_curves(points: Sequence[CurvePoint], console: Console) -> None:
-    """Print one table for each curve: a row a peer, a column a size, the median of the rounds."""
+    """Print one table for each curve: a row a size, a column a peer, the median of the rounds."""
     for name in dict.fromkeys(point.curve for point in points):
         curve = CURVES[name]
         mine = [point for point in points if point.curve == name]
-        memory = name.startswith("idle")
-        what = "KiB each, client + server" if memory else f"{curve.unit}, and µs of CPU a unit, both sides"
-        title = f"{name}: {curve.title}; {what}"
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for heading in ("peer", "way"):
-            table.add_column(heading, no_wrap=True)
-        sizes = sorted({point.at for point in mine})
-        for size in sizes:
-            table.add_column(_size(size, curve.of), justify="right", no_wrap=True)
-        for peer, way in dict.fromkeys((point.peer, point.way) for point in mine):
+        console.print(f"{name}: {curve.title}")
+        table = Table(
+            title=_unit(name, curve.unit), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        )
+        table.add_column(curve.of, justify="right", no_wrap=True)
+        entrants = list(dict.fromkeys((point.peer, point.way) for point in mine))
+        for peer, way in entrants:
+            table.add_column(f"{peer} {way}", justify="right", no_wrap=True)
+        for size in sorted({point.at for point in mine}):
             row = [
-                _cell([each for each in mine if (each.peer, each.way, each.at) == (peer, way, size)])
-                for size in sizes
+                _cell([each for each in mine if (each.peer, each.way, each.at) == (*entrant, size)])
+                for entrant in entrants
             ]
-            table.add_row(peer, way, *row)
+            table.add_row(_size(size, curve.of), *row)
         console.print(table)
+
+
+def _unit(name: str, unit: str) -> str:
+    if name.startswith("idle"):
+        return "KiB each, client + server"
+    return "MB/s" if name == "sizes" else f"{unit}, and µs of CPU for each, both sides"
 
 
 def _size(size: float, of: str) -> str:
@@ -139,7 +144,7 @@ def _cell(points: Sequence[CurvePoint]) -> str:
     rate = median(point.rate or 0.0 for point in points)
     cpu = median((point.client_us or 0.0) + (point.server_us or 0.0) for point in points)
     if points[0].curve == "sizes":
-        return f"{rate / 1e6:.0f} MB/s"
+        return f"{rate / 1e6:.0f}"
     return f"{rate / 1000:.1f}k {cpu:.1f}"
 
 

@@ -15,8 +15,8 @@ from benchmarks.curves import CURVES
 from benchmarks.entrants import PEERS, find_peers
 from benchmarks.latencies import LATENCIES
 from benchmarks.processes import SideFailed, Sides
-from benchmarks.report import print_missing, print_report
-from benchmarks.results import Measurement, Samples, Spread, percentiles, summarise
+from benchmarks.report import print_curves, print_missing, print_report
+from benchmarks.results import CurvePoint, Measurement, Samples, Spread, percentiles, summarise
 from benchmarks.workloads import BLOCK, TEXT, WORKLOADS, Callback, WrongValue, follow, row
 
 TINY = "0.004"
@@ -81,6 +81,26 @@ def test_percentiles_are_over_all_rounds_and_silent_about_what_too_few_samples_t
     (all_of_them,) = percentiles([second, first])
     assert (all_of_them.p50, all_of_them.p99, all_of_them.p999) == (0.5, 0.99, 0.999)
     assert all_of_them.bytes_a_second == 20.0
+
+
+def test_a_curve_leaves_no_figure_out_in_a_narrow_terminal() -> None:
+    console = Console(width=80, file=io.StringIO(), record=True)
+    print_curves(
+        [
+            CurvePoint(name, peer, way, number, at, rate=123_456.0, client_us=100.0, server_us=at)
+            for name in ("streams", "sizes")
+            for peer, way in (("telewire", "plain"), ("websockets", "tasks"), ("grpc", "aio"))
+            for number in range(3)
+            for at in CURVES[name].full_points
+        ]
+        + [CurvePoint("idle streams", "telewire", "plain", 0, 900, client_bytes=2048, server_bytes=6656)],
+        console,
+    )
+    printed = console.export_text()
+    assert "…" not in printed
+    assert printed.count("123.5k 1100.0") == 3
+    assert "16 MiB" in printed
+    assert "2.0 + 6.5" in printed
 
 
 def test_the_table_says_why_a_peer_has_no_figure() -> None:
