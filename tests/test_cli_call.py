@@ -357,12 +357,16 @@ def test_over_http(call: Call, transport: str) -> None:
     assert call("file", "100000", *over).stdout == "x" * 100000
 
 
-def test_in_an_exchange(call: Call, server: Serving, run_python: Run) -> None:
+def test_in_an_exchange(call: Call, server: Serving, run_python: Run, tmp_path: Path) -> None:
     over = ("--transport", "exchange")
     assert call("on_countdown", "2", *over).stdout == "2\n1\n0\n"
     assert call("file", "100000", *over).stdout == "x" * 100000
     assert call("refuse", *over).returncode == 1
-    done = call("chatter", *over)
+    # A channel in the answer: the exchange goes on as a session.
+    assert call("chatter", *over).stdout == call("chatter").stdout != ""
+    both = tmp_path / "both"
+    both.write_bytes(b"x")
+    done = call("whoami", f"@{both}", f"@{both}", *over)
     assert done.returncode == 3
     assert done.stderr.startswith("TransportUnsuitable: ")
     assert "Use: websocket." in done.stderr
