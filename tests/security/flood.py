@@ -13,7 +13,6 @@ import contextlib
 import gc
 import json
 import logging
-import os
 import random
 import statistics
 import subprocess
@@ -185,12 +184,6 @@ def program(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def make_way() -> None:
-    """Leave the processors to the server and the client: who floods has a machine of its own elsewhere."""
-    if hasattr(os, "nice"):
-        os.nice(19)
-
-
 # Any: what JSON holds.
 def told(process: subprocess.Popen[str], ask: bool = False) -> dict[str, Any]:
     """The next line that a process prints, as JSON."""
@@ -214,7 +207,6 @@ def run(seconds: float, connections: int, seed: int) -> dict[str, Any]:
             quiet = told(client)
         before = told(server, ask=True)
         with program("--call", str(port), str(seconds)) as client:
-            make_way()
             done = asyncio.run(flood(port, seconds, connections, seed))
             busy = told(client)
         after = told(server, ask=True)
