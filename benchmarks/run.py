@@ -89,6 +89,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         help=f"only these; there are {', '.join(PEERS)}",
     )
     parser.add_argument("--rounds", type=int, metavar="N", help=f"how often each is measured; {ROUNDS}")
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="start all processes anew for each round: one may be a sixth slower than the next",
+    )
     parser.add_argument("--scale", type=_positive, default=1.0, help="multiply the work of a measurement")
     parser.add_argument(
         "--seconds",
@@ -123,10 +128,10 @@ class Run:
         """Measure every peer in every way it has for what was asked for, in turns."""
         names: list[str] = self._options.workloads
         with ExitStack() as stack:
-            for peer, loaded in self._peers.items():
-                for way in dict.fromkeys(way for name in names for way in loaded.WAYS.get(name, ())):
-                    self._sides[peer, way] = stack.enter_context(Sides(peer, way))
             for number in range(self._options.rounds):
+                if number == 0 or self._options.fresh:
+                    stack.close()
+                    self._start(stack, names)
                 self._console.print(f"round {number + 1} of {self._options.rounds}", style="dim")
                 for name in names:
                     entrants = [
@@ -143,6 +148,14 @@ class Run:
             key=lambda each: (names.index(each.workload), order[each.peer], each.round)
         )
         return self.found
+
+    def _start(self, stack: ExitStack, names: Sequence[str]) -> None:
+        """Start the processes that the workloads need."""
+        # They are cold again.
+        self._rates.clear()
+        for peer, loaded in self._peers.items():
+            for way in dict.fromkeys(way for name in names for way in loaded.WAYS.get(name, ())):
+                self._sides[peer, way] = stack.enter_context(Sides(peer, way))
 
     def _one(self, name: str, peer: str, way: str, number: int) -> None:
         if f"{peer} ({way})" in self.found.failures:
