@@ -20,6 +20,7 @@ from telewire.wire.heads import ARRAY, BYTES, MAP, TEXT, encode_head, encode_int
 from telewire.wire.quick import encode_arguments, encode_small
 from telewire.wire.strict import load_strict
 from telewire.wire.value_encode import ValueEncodeError, _dump_plain, _Encoder
+from telewire.wire.values import decode_value, encode_value
 from tests.wire import strategies
 
 MARKED = b"\x49telewire\xff"
@@ -326,3 +327,19 @@ def test_an_empty_map_is_a_level_too() -> None:
 
 def test_maps_are_left_to_right() -> None:
     assert encode_small({"b": 1, "a": 2}) == encode_head(MAP, 2) + b"\x61b\x01\x61a\x02"
+
+
+@pytest.mark.parametrize(
+    "value", [247, {"a": 247, "b": 1}, {1: 247, 247: [247, {"a": None}]}, [247, {"a": 247}]]
+)
+def test_numbers_that_look_like_what_is_refused_are_taken(value: object) -> None:
+    """In a small map, whose parts are looked at one by one: keys and values, plain ones and others."""
+    payload = encode_value(value)
+    assert b"\xf7" in payload
+    assert decode_value(payload) == value
+
+
+def test_what_is_refused_is_found_in_a_small_map() -> None:
+    for payload in (b"\xa1\x61a\xf7", b"\xa2\x61a\x01\x61b\x81\xf7", b"\xa1\xf7\x01"):
+        with pytest.raises(RemoteProtocolError):
+            decode_value(payload)
