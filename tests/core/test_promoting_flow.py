@@ -257,7 +257,7 @@ def test_a_session_that_was_an_exchange_resumes() -> None:
     [items, _] = both.promote(theirs, (K.ITEMS, None), (K.FUNCTION, 1))
     both.deliver()
     reading, function = declared(both.take()[0], CallResolved)
-    both.server.send_item(items, b"1")  # type: ignore[arg-type]
+    both.server.send_item(items, b"1")  # type: ignore[arg-type]  # it is one
     both.server.data_to_send()
     both.cut()
     assert names(both.take()[0]) == ["SessionDetached"]
@@ -462,9 +462,9 @@ def test_it_may_be_cut_behind_any_batch(index: int) -> None:
             step()
             collect()
         both.client.send_item(upload, b"%d" % number)
-        both.server.send_item(down, b"%d" % number)  # type: ignore[arg-type]
+        both.server.send_item(down, b"%d" % number)  # type: ignore[arg-type]  # it is one
     both.client.end(upload)
-    both.server.end(down)  # type: ignore[arg-type]
+    both.server.end(down)  # type: ignore[arg-type]  # it is one
     both.client.release(function)
     for _ in range(6):
         step()
@@ -504,8 +504,8 @@ def test_the_answer_of_a_promoted_call_is_credited_as_any() -> None:
     _, theirs = both.call()
     [items, _] = both.promote(theirs, (K.ITEMS, None), (K.FUNCTION, 1))
     spent = 0
-    while both.server.writable(items):  # type: ignore[arg-type]
-        both.server.send_item(items, bytes(512))  # type: ignore[arg-type]
+    while both.server.writable(items):  # type: ignore[arg-type]  # it is one
+        both.server.send_item(items, bytes(512))  # type: ignore[arg-type]  # it is one
         spent += 512
     assert spent <= 4096
     both.deliver()
@@ -514,4 +514,4 @@ def test_the_answer_of_a_promoted_call_is_credited_as_any() -> None:
     both.client.consumed(reading, only(events, ItemsReceived).count)
     both.deliver()
     assert any(isinstance(frame, f.Grant) for frame in both.posted)
-    assert both.server.writable(items)  # type: ignore[arg-type]
+    assert both.server.writable(items)  # type: ignore[arg-type]  # it is one
