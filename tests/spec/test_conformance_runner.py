@@ -96,6 +96,9 @@ def test_a_failure_is_told_with_its_sentence_and_log(run_python: Run, tmp_path: 
     [
         (["run"], 2, "Say what is to be tested"),
         (["run", "--command", "no-such-program-anywhere"], 2, "is no driver"),
+        (["run", "--url", "ws://127.0.0.1:9/telewire"], 2, "Nothing can be tested there. ws://127.0.0.1:9/"),
+        (["run", "--url", "127.0.0.1:9"], 2, "127.0.0.1:9 begins with ''; use ws, wss, http or https"),
+        (["--help"], 0, "described in"),
         (["run", "--command", DRIVER, "--set", "golden"], 2, "There is no set 'golden'; there are core"),
         (["run", "--command", DRIVER, "--only", "nothing"], 2, "No case is left"),
         (["list", "calls/answer"], 0, "calls/answer/value: A call that arrives"),
