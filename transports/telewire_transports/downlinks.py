@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Mapping
 from hmac import compare_digest
 from typing import Final, Protocol, final
 
+from telewire.errors import RemoteProtocolError
 from telewire.runtime.backend import Timer, current_backend
 from telewire.runtime.transport import PostHandler, Request, TransportName
 from telewire_transports.web_door import OPEN, SESSION_HEADER, Refusal
@@ -32,6 +33,9 @@ class Downlink(Protocol):
 
     def post(self, batch: bytes) -> bool:
         """Take a batch that was posted; false where it came too early."""
+
+    def refuse(self, error: RemoteProtocolError) -> None:
+        """Let the machine answer what was posted and is no batch (TW-FRM-004)."""
 
     def heard(self) -> None:
         """Note bytes of a POST that are no whole batch yet."""
@@ -144,6 +148,11 @@ class Registered:
         if self._over:
             raise Refusal(410, "The response of this session has just ended.")
         return self._handler.batch_posted(batch)
+
+    def refuse(self, error: RemoteProtocolError) -> None:
+        """Let the machine answer what was posted and is no batch."""
+        if not self._over:
+            self._handler.violation_received(error)
 
     def heard(self) -> None:
         """Note bytes of a POST."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
-from telewire.errors import NetworkError
+from telewire.errors import NetworkError, RemoteProtocolError
 from telewire.limits import Limits
 from telewire.runtime.backend import Timer
 from telewire.runtime.transport import PostHandler, Request
@@ -66,6 +66,11 @@ class AsgiDownlink(Carrier):
             raise Refusal(410, "The response of this session has just ended.")
         return self.handler.batch_posted(batch)
 
+    def refuse(self, error: RemoteProtocolError) -> None:
+        """Let the machine answer what was posted and is no batch."""
+        if not self._over:
+            self.handler.violation_received(error)
+
     def heard(self) -> None:
         """Note bytes of a POST."""
         if not self._over:
@@ -117,7 +122,7 @@ async def take_post(downlink: Downlink, receive: Receive, send: Send, limits: Li
     Raises:
         Refusal: it is not taken; nothing has been sent.
     """
-    reader = BodyReader(limits)
+    reader = BodyReader(limits.of_exchanges())
     more = empty = True
     while more:
         message = await receive()
@@ -130,6 +135,8 @@ async def take_post(downlink: Downlink, receive: Receive, send: Send, limits: Li
         downlink.heard()
         if not all([downlink.post(batch) for batch in batches]):
             raise Refusal(409, "What was posted before this has not arrived; resume the session.")
+        if error is not None:
+            downlink.refuse(error)
         more = message.get("more_body", False)
         error = error or (None if more else reader.end())
         if error is not None:
