@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from telewire_spec.casefile import Case, load_suites
+from telewire_spec.casefile import SORTS, Case, load_suites
 from telewire_spec.engine import Result, run_case
 from telewire_spec.plan import chosen, known_failing, requirement_sets, summarise
 from telewire_spec.process import ProcessSubject
@@ -145,15 +145,16 @@ def server_at(written: str, patience: float) -> UrlSubject:
 
 
 def plan_of(cases: Sequence[Case], subject: Subject, role: str | None = None) -> list[Job]:
-    """What is to be run against one subject: each case in each role that both have."""
+    """What is to be run against one subject: each case that can be carried, in each role that both have."""
     if isinstance(subject, UrlSubject):
         return [(case, "server", subject) for case in for_the_wire(cases, subject)]
     roles = [role] if role else ["client", "server"]
     able = getattr(subject, "roles", ("client", "server"))
+    carries = getattr(subject, "carries", SORTS)
     return [
         (case, each, subject)
         for case in cases
-        if case.against == "driver"
+        if case.against == "driver" and case.sort in carries
         for each in roles
         if each in case.roles and each in able
     ]
