@@ -12,7 +12,8 @@ from rich.console import Console
 
 from telewire_spec.casefile import SORTS, Case, load_suites
 from telewire_spec.engine import Result, run_case
-from telewire_spec.plan import chosen, known_failing, requirement_sets, summarise
+from telewire_spec.frozen import requirement_sets
+from telewire_spec.plan import chosen, known_failing, summarise
 from telewire_spec.process import ProcessSubject
 from telewire_spec.reports.machine import as_json, as_junit
 from telewire_spec.reports.page import as_page

@@ -32,6 +32,20 @@ def test_every_rule_is_proved() -> None:
     assert coverage.uncovered() == [], "Add a scenario, or name a test in tests/spec/proofs.csv."
 
 
+def test_an_id_stays_where_its_rule_is_dropped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert coverage.gone() == []
+    texts = rule_texts()
+    dropped = next(iter(texts))
+    monkeypatch.setattr(coverage, "rule_texts", lambda: {k: v for k, v in texts.items() if k != dropped})
+    assert coverage.gone() == [dropped]
+    assert coverage.main() == 1
+    assert f"{dropped}: no id goes" in capsys.readouterr().out
+    monkeypatch.setattr(coverage, "rule_texts", lambda: texts | {"TW-" + "MOD-999": "*withdrawn* since 2."})
+    assert coverage.uncovered() == []
+
+
 @pytest.mark.parametrize(("rule", "test"), proofs(), ids=[rule for rule, _ in proofs()])
 def test_a_proof_exists(rule: str, test: str) -> None:
     path, _, name = test.partition("::")
