@@ -186,6 +186,32 @@ def canned(status: int, text: str = "") -> bytes:
 
 
 @both
+async def test_a_large_post_has_the_time_that_it_takes_on_a_slow_link(transport: TransportName) -> None:
+    """TW-SES-104: beyond ``dead_seconds``, while the response gives signs of life."""
+    service: Service[Any] = Service()
+
+    @service.function
+    async def size(data: bytes) -> int:
+        return len(data)
+
+    quick, patient = Limits(idle_seconds=0.02, dead_seconds=0.2), Limits(idle_seconds=0.02)
+    async with serving(service, hosts=HOSTS, limits=patient) as url, middle_of(port_of(url)) as middle:
+        where = f"http://127.0.0.1:{middle.port}/telewire"
+        states: list[str] = []
+        client = connect(where, transport=transport, limits=quick)
+        client.on_state(states.append)
+        async with client as remote:
+            middle.mute = anyio.Event()
+            call = remote.size(bytes(60_000))
+            late = anyio.current_time() + 1.5 * quick.dead_seconds
+            while anyio.current_time() < late:
+                await anyio.lowlevel.checkpoint()
+            middle.mute.set()
+            assert await call == 60_000
+            assert states == ["connected"]
+
+
+@both
 async def test_there_is_one_post_in_flight(transport: TransportName) -> None:
     """TW-SES-053, seen from between."""
     service, noted = noting()
