@@ -81,13 +81,13 @@ class AsgiExchange(Carrier):
 
     def abort(self) -> None:
         """Drop what is queued, and end."""
-        self._unregister()
         super().abort()
+        self._unregister()
 
     def _unregister(self) -> None:
         promoted, self._promoted = self._promoted, None
         if promoted is not None:
-            promoted.forget()
+            promoted.forget(in_order=self._error is None)
 
     async def _read(self) -> None:
         complete = False

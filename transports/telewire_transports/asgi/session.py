@@ -46,7 +46,10 @@ class AsgiDownlink(Carrier):
         try:
             await super().run()
         finally:
-            self._downlinks.forget(self._header)
+            if self._error is None:
+                self._downlinks.retire(self._header)
+            else:
+                self._downlinks.forget(self._header)
             if self._timer is not None:
                 self._timer.cancel()
 
