@@ -281,12 +281,16 @@ class Connection(Promoting):
 
     # --- outputs ---------------------------------------------------------------------------------
 
-    def data_to_send(self, max_bytes: int = 65536) -> list[bytes]:
+    def data_to_send(self, max_bytes: int = 65536, now: float | None = None) -> list[bytes]:
         """Batches for the transport, in order: about ``max_bytes``, one frame more at most.
 
-        At least one frame, if one may leave; what waits for credit comes when the peer has granted it.
-        Once ``state`` is CLOSED, write what this returns, if the transport takes it, and close that.
+        At least one frame, if one may leave; what waits for credit, or for what is on its way to arrive,
+        comes when the peer has told. Once ``state`` is CLOSED, write what this returns, if the transport
+        takes it, and close that. ``now`` is the time at which it leaves, where that is known to be later
+        than the last input: round trips are counted from then, deadlines up to then.
         """
+        if now is not None:
+            self._now = now
         if self.state is not _OPEN and self.state is ConnectionState.CLOSED:
             return self._last_words()
         if self.link is not _ATTACHED:
@@ -314,7 +318,7 @@ class Connection(Promoting):
         if departures is not None and (self.states_positions or departures.again):
             bare, position = len(frames), departures.next
             if departures.again and (not frames or size < max_bytes):
-                frames += departures.take_again(max_bytes - size)
+                frames += departures.take_again(max_bytes - size, self._now)
                 size = sum(map(len, frames))
         old, before = len(frames), size
         most = UNLIMITED if departures is None else before + departures.room  # without asking (TW-SES-021)
@@ -323,8 +327,16 @@ class Connection(Promoting):
             if size > most:
                 assert departures is not None, "without it there is no bound"
                 count = len(frames) - old
-                if not departures.has_room(count, size - before):
+                if departures.again or not departures.has_room(count, size - before):
                     break
+                if not departures.may_fly(size - before):
+                    # What makes room for others, or says farewell, leaves all the same.
+                    frame = scheduler.next_control() if scheduler.control or scheduler.grants else None
+                    if frame is None:
+                        break
+                    frames.append(frame)
+                    size += len(frame)
+                    continue
                 most = before + departures.room - count * KEPT_BYTES
             frame = scheduler.next_control() if scheduler.control or scheduler.grants else None
             if frame is None:
@@ -346,7 +358,12 @@ class Connection(Promoting):
             if not ring and scheduler.idle:
                 break
         if departures is not None and size > before:
-            departures.emit(frames[old:], size - before)
+            if len(frames) - old > 1 and departures.unknown:
+                ahead += self._into_batches(frames[: old + 1], size, bare, old, position)
+                departures.emit([frames[old]], len(frames[old]), self._now)
+                before, frames = before + len(frames[old]), frames[old + 1 :]
+                bare, old, position = 0, 0, position + 1
+            departures.emit(frames[old:], size - before, self._now)
         elif self._said is not None:
             self._said.note(frames[old:])
         self._pings = 0
@@ -368,7 +385,7 @@ class Connection(Promoting):
             self._call_emitted(call)
         else:
             self._answer_emitted(call, call.code != 0)
-        departures.emit_one(frame)
+        departures.emit_one(frame, self._now)
         return frame
 
     def next_timeout(self) -> float | None:

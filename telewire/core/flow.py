@@ -8,9 +8,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import final
+from typing import Final, final
 
 __all__ = ["Budget", "Pool", "ReceiveWindow", "SendWindow"]
+
+GROWN_BELOW: Final = 3
+"""A window of less than what is consumed in so many round trips doubles (TW-STR-081)."""
+SHRUNK_ABOVE: Final = 12
+"""One of more than this is halved: behind either there is as far to go to the other (TW-STR-082)."""
+GRANT_BYTES: Final = 512 * 1024
+"""Larger steps than this have a window wait for itself, since half of it is then never granted."""
+LOOK_BYTES: Final = 128 * 1024
+"""So much is consumed at most between two looks at the size of a window."""
+
+NOTHING: Final = 1 << 62
+"""More than any window."""
 
 
 @final
@@ -45,13 +57,15 @@ class Pool:
     no room: give up what nobody needs. Neither may call into a connection itself.
     """
 
-    __slots__ = ("left", "left_to_grow", "on_room", "on_short", "wanted")
+    __slots__ = ("left", "left_to_grow", "on_room", "on_short", "wanted", "wish")
 
     def __init__(self, size: int) -> None:
         self.left = size
         self.left_to_grow = size // 2
         self.wanted = 0
         """The least that a large payload waits for; 0 where none does."""
+        self.wish = NOTHING
+        """The least window that was wished for in vain: those that are larger give way (TW-STR-084)."""
         self.on_room: Callable[[], object] | None = None
         self.on_short: Callable[[], object] | None = None
 
@@ -59,7 +73,7 @@ class Pool:
         """Reserve ``size`` bytes for a large payload, or nothing."""
         if size > self.left:
             self.wanted = min(size, self.wanted or size)
-            self._fall_short()
+            self._fall_short(0)
             return False
         self.left -= size
         return True
@@ -71,10 +85,10 @@ class Pool:
             self.wanted = 0
             self.on_room()
 
-    def take_growth(self, size: int) -> bool:
-        """Reserve ``size`` bytes for a grown window or a replay buffer, or nothing (TW-LIM-024)."""
+    def take_growth(self, size: int, window: int = 0) -> bool:
+        """Reserve ``size`` bytes for a window that grows to ``window``, or a replay buffer (TW-LIM-024)."""
         if size > self.left_to_grow or size > self.left:
-            self._fall_short()
+            self._fall_short(window)
             return False
         self.left_to_grow -= size
         self.left -= size
@@ -83,9 +97,11 @@ class Pool:
     def give_growth(self, size: int) -> None:
         """Return what a grown window or a replay buffer had."""
         self.left_to_grow += size
+        self.wish = NOTHING
         self.give(size)
 
-    def _fall_short(self) -> None:
+    def _fall_short(self, window: int) -> None:
+        self.wish = min(self.wish, window)
         if self.on_short is not None:
             self.on_short()
 
@@ -98,16 +114,20 @@ class Budget:
     does not read (TW-STR-037); the same holds for the pool that it draws from, if there is one.
     """
 
-    __slots__ = ("left", "left_to_grow", "pool")
+    __slots__ = ("left", "left_to_grow", "pool", "wish")
 
     def __init__(self, size: int, pool: Pool | None = None) -> None:
         self.left = size
         self.left_to_grow = size // 2
+        self.wish = NOTHING
         self.pool = pool
 
     def take(self, size: int) -> bool:
         """Reserve ``size`` bytes for a large payload, or nothing."""
-        if size > self.left or (self.pool is not None and not self.pool.take(size)):
+        if size > self.left:
+            self.wish = 0
+            return False
+        if self.pool is not None and not self.pool.take(size):
             return False
         self.left -= size
         return True
@@ -118,11 +138,12 @@ class Budget:
         if self.pool is not None:
             self.pool.give(size)
 
-    def take_growth(self, size: int) -> bool:
-        """Reserve ``size`` bytes for a grown window, or nothing."""
+    def take_growth(self, size: int, window: int = 0) -> bool:
+        """Reserve ``size`` bytes for a window that grows to ``window``, or nothing."""
         if size > self.left_to_grow or size > self.left:
+            self.wish = min(self.wish, window)
             return False
-        if self.pool is not None and not self.pool.take_growth(size):
+        if self.pool is not None and not self.pool.take_growth(size, window):
             return False
         self.left_to_grow -= size
         self.left -= size
@@ -132,8 +153,14 @@ class Budget:
         """Return what a grown window had."""
         self.left += size
         self.left_to_grow += size
+        self.wish = NOTHING
         if self.pool is not None:
             self.pool.give_growth(size)
+
+    def is_short(self, window: int) -> bool:
+        """Whether a half with a window of this size has to give way to others (TW-STR-084)."""
+        pool = self.pool
+        return self.wish < window or (pool is not None and pool.wish < window)
 
 
 @final
@@ -142,20 +169,41 @@ class ReceiveWindow:
 
     ``parts`` holds what is not yet consumed as (units, cost), in order of arrival; ``units`` is its
     sum. Of the budget this half holds ``grown``, for a window beyond its initial size, and ``loan``,
-    for large payloads whose remainder was granted in one step.
+    for large payloads whose remainder was granted in one step. When ``consumed`` has come to ``mark``,
+    :meth:`tune` is owed.
     """
 
-    __slots__ = ("consumed", "grown", "limit", "loan", "parts", "received", "units", "window")
+    __slots__ = (
+        "_first",
+        "_seen",
+        "_since",
+        "_start",
+        "consumed",
+        "grown",
+        "limit",
+        "loan",
+        "mark",
+        "parts",
+        "received",
+        "units",
+        "window",
+    )
 
     def __init__(self, window: int) -> None:
         self.window = window
         self.limit = window
         self.received = 0
         self.consumed = 0
+        self.mark = 0
         self.parts: deque[tuple[int, int]] = deque()
         self.units = 0
         self.grown = 0
         self.loan = 0
+        # Its initial size; when, and with how much consumed, the round trip in hand began; what had been
+        # consumed when it was looked at last.
+        self._first = window
+        self._since = float("-inf")
+        self._start = self._seen = 0
 
     def receive(self, cost: int) -> bool:
         """Charge an arriving frame; false where the peer had no credit for it."""
@@ -186,20 +234,60 @@ class ReceiveWindow:
             self.consumed += cost
         return True
 
-    def grow(self, window: int, budget: Budget) -> None:
-        """Enlarge the window to ``window`` if the budget has the difference."""
-        more = window - self.window
-        if more > 0 and budget.take_growth(more):
-            self.window = window
-            self.grown = more
+    def tune(self, usual: int, trip: float | None, now: float, budget: Budget) -> bool:
+        """Size the window by what was consumed, and say whether a grant is due: ``limit`` is its limit.
 
-    def grant(self) -> int | None:
-        """The new limit, where at least half a window has become free since the last one."""
+        Args:
+            usual: what it grows to with the first consumption, and does not shrink below afterwards.
+            trip: the round trip, where it is known.
+            now: the time.
+            budget: what it grows from.
+        """
+        if self.window < usual:
+            self._grow(usual, budget)
+        elif trip:
+            self._fit(usual, trip, now, budget)
+        if self.grown:
+            self._give_back(budget)
+        self._seen = self.consumed
+        step = min(self.window // 2, GRANT_BYTES)
         limit = self.consumed + self.window
-        if limit - self.limit < self.window // 2:
-            return None
-        self.limit = limit
-        return limit
+        due = limit - self.limit >= step
+        if due:
+            self.limit = limit
+        self.mark = min(
+            self.limit - self.window + step, self.consumed + min(self.window // 8 or 1, LOOK_BYTES)
+        )
+        return due
+
+    def _fit(self, usual: int, trip: float, now: float, budget: Budget) -> None:
+        """Compare the window with what is consumed in a round trip (TW-STR-081 to 084)."""
+        took = now - self._since
+        used = self.consumed - self._start
+        if took > trip:
+            used = int(used * trip / took)
+        if used * GROWN_BELOW > self.window:
+            self._grow(2 * self.window, budget)
+        if took < trip:
+            return
+        if self.window > usual and (used * SHRUNK_ABOVE < self.window or budget.is_short(self.window)):
+            self.window = max(usual, self.window // 2)
+        # What came just now was consumed just now, however long nothing had come before.
+        self._since, self._start = now, self._seen
+
+    def _grow(self, window: int, budget: Budget) -> None:
+        """Enlarge the window if the budget has what it lacks."""
+        missing = window - self._first - self.grown
+        if missing <= 0 or budget.take_growth(missing, window):
+            self.window = window
+            self.grown += max(0, missing)
+
+    def _give_back(self, budget: Budget) -> None:
+        """Return what neither the window nor what was granted by a larger one needs (TW-STR-083)."""
+        spare = self.grown - (max(self.window, self.limit - self.loan - self.consumed) - self._first)
+        if spare > 0:
+            self.grown -= spare
+            budget.give_growth(spare)
 
     def lend(self, remainder: int, budget: Budget) -> bool:
         """Grant the remainder of a large payload in one step; false where the budget is short."""
@@ -227,8 +315,10 @@ class ReceiveWindow:
         # What waits has to be consumed before it makes room.
         self.consumed -= self.received
         self.received = 0
+        self._first = window
         self.window = window + self.grown
         self.limit = max(0, self.consumed + self.window)
+        self.mark = self._start = self._seen = self.consumed
 
     def release(self, budget: Budget) -> None:
         """Return everything borrowed: the half is finished."""

@@ -61,25 +61,32 @@ def test_units_are_consumed_oldest_first_and_in_parts() -> None:
     assert (window.units, window.consumed) == (0, 150)
 
 
+def fed(window: ReceiveWindow, size: int) -> None:
+    """Let bytes arrive and be consumed."""
+    assert window.receive(size)
+    window.add(size, size)
+    assert window.consume(size)
+
+
 def test_a_grant_comes_after_half_a_window() -> None:
     window = ReceiveWindow(100)
     window.add(10, 100)
     window.receive(100)
     window.consume(4)
-    assert window.grant() is None
+    assert not window.tune(100, None, 0.0, Budget(0))
+    assert (window.limit, window.mark) == (100, 50)
     window.consume(1)
-    assert window.grant() == 150
-    assert window.grant() is None
+    assert window.tune(100, None, 0.0, Budget(0))
+    assert window.limit == 150
+    assert not window.tune(100, None, 0.0, Budget(0))
 
 
-def test_a_window_grows_once_and_gives_back() -> None:
+def test_a_window_grows_from_the_first_consumption_and_gives_back() -> None:
     budget = Budget(2000)
     window = ReceiveWindow(100)
-    window.grow(500, budget)
-    window.grow(500, budget)
-    window.grow(50, budget)
-    assert (window.window, budget.left) == (500, 1600)
-    assert window.grant() == 500
+    for _ in range(2):
+        window.tune(500, None, 0.0, budget)
+    assert (window.window, window.limit, budget.left) == (500, 500, 1600)
     window.release(budget)
     window.release(budget)
     assert (budget.left, budget.left_to_grow) == (2000, 1000)
@@ -88,7 +95,7 @@ def test_a_window_grows_once_and_gives_back() -> None:
 def test_a_window_stays_where_the_budget_is_short() -> None:
     budget = Budget(100)
     window = ReceiveWindow(100)
-    window.grow(500, budget)
+    window.tune(500, None, 0.0, budget)
     assert (window.window, budget.left) == (100, 100)
 
 
