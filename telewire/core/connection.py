@@ -23,7 +23,7 @@ from telewire.core.flow import Pool
 from telewire.core.halves import Outgoing, SendHalf
 from telewire.core.ids import LAST
 from telewire.core.negotiation import RESUME, VERSION, make_hello, read_hello, too_small
-from telewire.core.placing import BATCH_HEAD_BYTES, cut, cut_stated
+from telewire.core.placing import into_batches
 from telewire.core.promoting import Promoting
 from telewire.core.replay import KEPT_BYTES, Departures
 from telewire.core.resuming import IDENTITY_BYTES
@@ -321,9 +321,39 @@ class Connection(Promoting):
                 frames += departures.take_again(max_bytes - size, self._now)
                 size = sum(map(len, frames))
         old, before = len(frames), size
-        most = UNLIMITED if departures is None else before + departures.room  # without asking (TW-SES-021)
-        ring, goes_on = scheduler.ring, not self._gate or self._passes_gate()
-        while goes_on and (not frames or size < max_bytes):
+        if not self._gate or self._passes_gate():
+            size = self._gather(frames, size, max_bytes)
+        if self._said is not None and departures is None:
+            self._said.note(frames[old:])
+        self._pings = 0
+        if not scheduler.control:
+            self._forced = 0
+        if departures is not None and len(frames) > old:
+            if departures.unknown and len(frames) > old + 1:
+                # Alone it tells the round trip (TW-SES-126).
+                first, frames = frames[: old + 1], frames[old + 1 :]
+                departures.emit(first[old:], len(first[old]), self._now)
+                ahead += into_batches(
+                    first, size, bare, old, position, self.peer_limits, self.states_positions
+                )
+                bare, old, position, before = 0, 0, position + 1, before + len(first[old])
+            departures.emit(frames[old:], size - before, self._now)
+        batches = ahead + into_batches(
+            frames, size, bare, old, position, self.peer_limits, self.states_positions
+        )
+        if self.state is not _OPEN and scheduler.idle and (not frames or size < max_bytes):
+            batches += self._say_close()
+        if self.exchange and self.side == "client":
+            self.said_all = self._has_said_all()
+        return batches
+
+    def _gather(self, frames: list[bytes], size: int, max_bytes: int) -> int:
+        """Add what may leave, in turn, to frames of ``size`` bytes; returns of how many they are then."""
+        scheduler, departures = self._scheduler, self._departures
+        old, before, ring = len(frames), size, scheduler.ring
+        # Without asking anybody (TW-SES-021, TW-SES-120).
+        most = UNLIMITED if departures is None else before + departures.room
+        while not frames or size < max_bytes:
             if size > most:
                 assert departures is not None, "without it there is no bound"
                 count = len(frames) - old
@@ -331,11 +361,11 @@ class Connection(Promoting):
                     break
                 if not departures.may_fly(size - before):
                     # What makes room for others, or says farewell, leaves all the same.
-                    frame = scheduler.next_control() if scheduler.control or scheduler.grants else None
-                    if frame is None:
+                    control = scheduler.next_control() if scheduler.control or scheduler.grants else None
+                    if control is None:
                         break
-                    frames.append(frame)
-                    size += len(frame)
+                    frames.append(control)
+                    size += len(control)
                     continue
                 most = before + departures.room - count * KEPT_BYTES
             frame = scheduler.next_control() if scheduler.control or scheduler.grants else None
@@ -357,24 +387,7 @@ class Connection(Promoting):
             most -= KEPT_BYTES
             if not ring and scheduler.idle:
                 break
-        if departures is not None and size > before:
-            if len(frames) - old > 1 and departures.unknown:
-                ahead += self._into_batches(frames[: old + 1], size, bare, old, position)
-                departures.emit([frames[old]], len(frames[old]), self._now)
-                before, frames = before + len(frames[old]), frames[old + 1 :]
-                bare, old, position = 0, 0, position + 1
-            departures.emit(frames[old:], size - before, self._now)
-        elif self._said is not None:
-            self._said.note(frames[old:])
-        self._pings = 0
-        if not scheduler.control:
-            self._forced = 0
-        batches = ahead + self._into_batches(frames, size, bare, old, position)
-        if self.state is not _OPEN and scheduler.idle and (not frames or size < max_bytes):
-            batches += self._say_close()
-        if self.exchange and self.side == "client":
-            self.said_all = self._has_said_all()
-        return batches
+        return size
 
     def _take_lone(self, departures: Departures) -> bytes | None:
         """Emit the one small call or answer that waits, and give it its position."""
@@ -576,22 +589,3 @@ class Connection(Promoting):
         self._move(ConnectionInput.CLOSE_EMITTED)
         self._finish_close()
         return self._last_words()
-
-    def _into_batches(
-        self, frames: list[bytes], size: int, bare: int, old: int, position: int
-    ) -> list[bytes]:
-        """Cut frames of ``size`` bytes for the peer.
-
-        The first ``bare`` of them are signs, those up to ``old`` leave again.
-        """
-        limits = self.peer_limits
-        room = limits.batch_bytes - BATCH_HEAD_BYTES
-        if not (bare or self.states_positions) and size <= room and len(frames) <= limits.batch_frames:
-            return [encode_batch(frames)] if frames else []
-        ahead: list[bytes] = []
-        if 0 < bare < old:
-            # RESUMED does not wait, on a slow link, for all that is replayed behind it (TW-SES-046).
-            ahead, frames, bare = [encode_batch(frames[:bare])], frames[bare:], 0
-        if self.states_positions:
-            return ahead + cut_stated(frames, bare, position, limits)
-        return ahead + cut(frames, limits)

@@ -4,7 +4,7 @@ A sender that fills every buffer on its way makes each small frame wait behind a
 measures two things from what has left and been acknowledged, deterministically and from the times that
 it is given: the *round trip*, the shortest time from a frame to its acknowledgement, and the *rate*, the
 most that was acknowledged in a second over at least a round trip. Their product is what the link holds
-when it is full and nothing waits in front of it (TW-SES-120 to 128).
+when it is full and nothing waits in front of it (TW-SES-120 to 126).
 
 Neither may see what the sender has made itself. A round trip is the shortest in a while, since all
 others have waited in its own queue, and is measured anew with that queue drained. A rate is what was
@@ -104,7 +104,7 @@ class Flight:
         return max(self._best)
 
     def left(self, begin: int, end: int, flying: int, size: int, now: float) -> None:
-        """Note that the frames from position ``begin`` to ``end`` leave, behind ``flying`` bytes on their way."""
+        """Note that frames leave, from position ``begin`` to ``end``, with ``flying`` bytes on their way."""
         if flying <= 0:
             # Time in which nothing was on its way is no time that it took.
             self._delivered_at = self._sent_at = now
@@ -119,7 +119,8 @@ class Flight:
         record = None
         while records and records[0][1] <= received:
             record = records.popleft()
-        if record is None:
+        if record is None or record[3] >= now:
+            # What takes no time by the clock says nothing.
             return
         begin, _, length, sent_at, delivered, delivered_at, before = record
         self._delivered_at, self._sent_at = now, sent_at
@@ -131,9 +132,7 @@ class Flight:
             self._note_trip(now - sent_at, emitted, full, now)
         if full:
             # Over the longer of both, so that acknowledgements that come bunched show no more than left.
-            took = max(now - delivered_at, sent_at - before)
-            if took > 0:
-                self._note_rate((self._delivered - delivered) / took)
+            self._note_rate((self._delivered - delivered) / max(now - delivered_at, sent_at - before))
         self._note_delivery(now, full)
         if begin >= self._round_end:
             self._end_round(emitted)
@@ -177,7 +176,7 @@ class Flight:
         assert trip is not None, "it was noted before"
         while arrived[0][0] < now - trip:
             arrived.popleft()
-        if full and trip > 0:
+        if full:
             self._note_rate((self._delivered - arrived[0][1]) / trip)
 
     def _note_rate(self, rate: float) -> None:

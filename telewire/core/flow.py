@@ -49,6 +49,49 @@ class SendWindow:
 
 
 @final
+class Shortage:
+    """What was looked for in vain, so that larger windows give way (TW-STR-084).
+
+    ``window`` is the least that one was to become, or 0 for what is no window. Who wanted it gets it as
+    soon as it is there: it may look too seldom to find it before others do.
+    """
+
+    __slots__ = ("_most", "_size", "_who", "window")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._size = 0
+        self._who: tuple[ReceiveWindow, Budget] | None = None
+        self.window = NOTHING
+
+    def note(self, size: int, window: int, who: tuple[ReceiveWindow, Budget] | None) -> None:
+        """Note that ``size`` bytes were not there for a window of that size; the least window counts."""
+        if window <= self.window:
+            self.window = window
+            self._size = min(self._most, size)
+            self._who = who
+
+    def ease(self, size: int) -> None:
+        """Where there is as much as was looked for, give it to the window; what is none asks again itself."""
+        if size >= self._size and self.window is not NOTHING:
+            window, who = self.window, self._who
+            self.clear()
+            if who is not None:
+                who[0].grow(window, who[1])
+
+    def forget(self, half: ReceiveWindow) -> None:
+        """Forget what this one looked for: it has ended."""
+        if self._who is not None and self._who[0] is half:
+            self.clear()
+
+    def clear(self) -> None:
+        """Forget it: nobody waits."""
+        self.window = NOTHING
+        self._size = 0
+        self._who = None
+
+
+@final
 class Pool:
     """Bytes that the budgets and replay buffers of all connections of a process draw from (TW-LIM-020).
 
@@ -57,15 +100,14 @@ class Pool:
     no room: give up what nobody needs. Neither may call into a connection itself.
     """
 
-    __slots__ = ("left", "left_to_grow", "on_room", "on_short", "wanted", "wish")
+    __slots__ = ("left", "left_to_grow", "on_room", "on_short", "short", "wanted")
 
     def __init__(self, size: int) -> None:
         self.left = size
         self.left_to_grow = size // 2
         self.wanted = 0
         """The least that a large payload waits for; 0 where none does."""
-        self.wish = NOTHING
-        """The least window that was wished for in vain: those that are larger give way (TW-STR-084)."""
+        self.short = Shortage(self.left_to_grow)
         self.on_room: Callable[[], object] | None = None
         self.on_short: Callable[[], object] | None = None
 
@@ -73,9 +115,10 @@ class Pool:
         """Reserve ``size`` bytes for a large payload, or nothing."""
         if size > self.left:
             self.wanted = min(size, self.wanted or size)
-            self._fall_short(0)
+            self._fall_short(size, 0, None)
             return False
         self.left -= size
+        self.short.ease(size)
         return True
 
     def give(self, size: int) -> None:
@@ -85,10 +128,12 @@ class Pool:
             self.wanted = 0
             self.on_room()
 
-    def take_growth(self, size: int, window: int = 0) -> bool:
+    def take_growth(
+        self, size: int, window: int = 0, who: tuple[ReceiveWindow, Budget] | None = None
+    ) -> bool:
         """Reserve ``size`` bytes for a window that grows to ``window``, or a replay buffer (TW-LIM-024)."""
         if size > self.left_to_grow or size > self.left:
-            self._fall_short(window)
+            self._fall_short(size, window, who)
             return False
         self.left_to_grow -= size
         self.left -= size
@@ -97,11 +142,11 @@ class Pool:
     def give_growth(self, size: int) -> None:
         """Return what a grown window or a replay buffer had."""
         self.left_to_grow += size
-        self.wish = NOTHING
         self.give(size)
+        self.short.ease(self.left_to_grow)
 
-    def _fall_short(self, window: int) -> None:
-        self.wish = min(self.wish, window)
+    def _fall_short(self, size: int, window: int, who: tuple[ReceiveWindow, Budget] | None) -> None:
+        self.short.note(size, window, who)
         if self.on_short is not None:
             self.on_short()
 
@@ -114,22 +159,23 @@ class Budget:
     does not read (TW-STR-037); the same holds for the pool that it draws from, if there is one.
     """
 
-    __slots__ = ("left", "left_to_grow", "pool", "wish")
+    __slots__ = ("left", "left_to_grow", "pool", "short")
 
     def __init__(self, size: int, pool: Pool | None = None) -> None:
         self.left = size
         self.left_to_grow = size // 2
-        self.wish = NOTHING
+        self.short = Shortage(self.left_to_grow)
         self.pool = pool
 
     def take(self, size: int) -> bool:
         """Reserve ``size`` bytes for a large payload, or nothing."""
         if size > self.left:
-            self.wish = 0
+            self.short.note(size, 0, None)
             return False
         if self.pool is not None and not self.pool.take(size):
             return False
         self.left -= size
+        self.short.ease(size)
         return True
 
     def give(self, size: int) -> None:
@@ -138,12 +184,13 @@ class Budget:
         if self.pool is not None:
             self.pool.give(size)
 
-    def take_growth(self, size: int, window: int = 0) -> bool:
+    def take_growth(self, size: int, window: int = 0, who: ReceiveWindow | None = None) -> bool:
         """Reserve ``size`` bytes for a window that grows to ``window``, or nothing."""
+        waits = None if who is None else (who, self)
         if size > self.left_to_grow or size > self.left:
-            self.wish = min(self.wish, window)
+            self.short.note(size, window, waits)
             return False
-        if self.pool is not None and not self.pool.take_growth(size, window):
+        if self.pool is not None and not self.pool.take_growth(size, window, waits):
             return False
         self.left_to_grow -= size
         self.left -= size
@@ -153,14 +200,20 @@ class Budget:
         """Return what a grown window had."""
         self.left += size
         self.left_to_grow += size
-        self.wish = NOTHING
         if self.pool is not None:
             self.pool.give_growth(size)
+        self.short.ease(self.left_to_grow)
+
+    def forget(self, half: ReceiveWindow) -> None:
+        """Forget that a half looked for more: it has ended."""
+        self.short.forget(half)
+        if self.pool is not None:
+            self.pool.short.forget(half)
 
     def is_short(self, window: int) -> bool:
         """Whether a half with a window of this size has to give way to others (TW-STR-084)."""
         pool = self.pool
-        return self.wish < window or (pool is not None and pool.wish < window)
+        return self.short.window < window or (pool is not None and pool.short.window < window)
 
 
 @final
@@ -244,7 +297,7 @@ class ReceiveWindow:
             budget: what it grows from.
         """
         if self.window < usual:
-            self._grow(usual, budget)
+            self.grow(usual, budget)
         elif trip:
             self._fit(usual, trip, now, budget)
         if self.grown:
@@ -266,19 +319,20 @@ class ReceiveWindow:
         used = self.consumed - self._start
         if took > trip:
             used = int(used * trip / took)
-        if used * GROWN_BELOW > self.window:
-            self._grow(2 * self.window, budget)
+        short = budget.is_short(self.window)
+        if used * GROWN_BELOW > self.window and not short:
+            self.grow(2 * self.window, budget)
         if took < trip:
             return
-        if self.window > usual and (used * SHRUNK_ABOVE < self.window or budget.is_short(self.window)):
+        if self.window > usual and (used * SHRUNK_ABOVE < self.window or short):
             self.window = max(usual, self.window // 2)
         # What came just now was consumed just now, however long nothing had come before.
         self._since, self._start = now, self._seen
 
-    def _grow(self, window: int, budget: Budget) -> None:
+    def grow(self, window: int, budget: Budget) -> None:
         """Enlarge the window if the budget has what it lacks."""
         missing = window - self._first - self.grown
-        if missing <= 0 or budget.take_growth(missing, window):
+        if missing <= 0 or budget.take_growth(missing, window, self):
             self.window = window
             self.grown += max(0, missing)
 
@@ -322,6 +376,7 @@ class ReceiveWindow:
 
     def release(self, budget: Budget) -> None:
         """Return everything borrowed: the half is finished."""
+        budget.forget(self)
         if self.grown:
             budget.give_growth(self.grown)
             self.grown = 0

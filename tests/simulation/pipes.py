@@ -7,6 +7,7 @@ that a link of 1,000 Mbit/s can be filled in a moment.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Final
@@ -19,12 +20,13 @@ from telewire.core.events import (
     ItemsReceived,
     StreamUnblocked,
 )
+from telewire.core.flight import Flight
 from telewire.core.streams import Stream
 from telewire.limits import Limits
 from telewire.wire.codec import decode_batch
 from telewire.wire.frames import Kind, Resume
 
-__all__ = ["CHUNK", "MBIT", "MIB", "WIDE", "Pipe", "Side"]
+__all__ = ["CHUNK", "MBIT", "MIB", "WIDE", "Chat", "Pipe", "Side"]
 
 MIB: Final = 1 << 20
 MBIT: Final = 1e6 / 8
@@ -57,8 +59,8 @@ class Side:
         self.most = 0
         self.read: dict[Stream, int] = {}
         self.bulk: set[Stream] = set()
-        self.heard: Callable[[Stream], object] | None = None
-        """Called with the stream of each item that arrives."""
+        self.heard: Callable[[int], object] | None = None
+        """Called with the number of items that arrive together."""
         self.reads: Callable[[Stream], bool] = lambda stream: True
         """Whether the application takes what arrives on a stream at once."""
         self.asked: Callable[[CallReceived], object] | None = None
@@ -69,6 +71,13 @@ class Side:
         """What has left and is not acknowledged, in bytes."""
         departures = self.connection._departures
         return 0 if departures is None else departures.flying
+
+    @property
+    def flight(self) -> Flight:
+        """What the machine knows of the link."""
+        departures = self.connection._departures
+        assert departures is not None, "only a session counts what is on its way"
+        return departures.flight
 
     def fill(self, stream: Stream) -> None:
         """Keep a byte stream full from now on."""
@@ -99,7 +108,7 @@ class Side:
         elif isinstance(event, ItemsReceived):
             connection.consumed(event.stream, event.count)
             if self.heard is not None:
-                self.heard(event.stream)
+                self.heard(event.count)
         elif isinstance(event, StreamUnblocked):
             if event.stream in self.bulk:
                 self.fill(event.stream)
@@ -202,7 +211,7 @@ class Pipe:
         self.client.pump()
 
     def download(self, count: int = 1) -> list[Stream]:
-        """Let the server fill byte streams without end; gives the client's ends of them once they are there."""
+        """Let the server fill byte streams without end; gives the client's ends once they are there."""
         client, server = self.client.connection, self.server
         ends: list[Stream] = []
 
@@ -219,3 +228,38 @@ class Pipe:
         client.call("download", b"")
         self.client.pump()
         return ends
+
+
+class Chat:
+    """Small items from the server, one each so many seconds; ``waits`` is how long each took too long."""
+
+    def __init__(self, pipe: Pipe, pause: float) -> None:
+        self.waits: list[float] = []
+        self._pipe = pipe
+        self._pause = pause
+        self._left: deque[float] = deque()
+        self._stream: Stream | None = None
+        pipe.server.asked = self._begin
+        pipe.client.heard = self._note
+        pipe.client.connection.call("chat", b"")
+        pipe.client.pump()
+        pipe.run(2 * pipe.trip + 0.1)
+        self._say()
+
+    def _begin(self, event: CallReceived) -> None:
+        connection = self._pipe.server.connection
+        [self._stream] = connection.resolve(event.call, b"", [(Kind.ITEMS, None)])
+        connection.finish(event.call)
+
+    def _say(self) -> None:
+        pipe, stream = self._pipe, self._stream
+        assert stream is not None, "the call has been answered"
+        if pipe.server.connection.writable(stream):
+            self._left.append(pipe.now)
+            pipe.server.connection.send_item(stream, b"\x65hello")
+            pipe.server.pump()
+        pipe.call_at(pipe.now + self._pause, self._say)
+
+    def _note(self, count: int) -> None:
+        for _ in range(count):
+            self.waits.append(self._pipe.now - self._left.popleft() - self._pipe.trip / 2)
