@@ -73,7 +73,7 @@ class Shortage:
 
     def ease(self, size: int) -> None:
         """Where there is as much as was looked for, give it to the window; what is none asks again itself."""
-        if size >= self._size and self.window is not NOTHING:
+        if size >= self._size and self.window < NOTHING:
             window, who = self.window, self._who
             self.clear()
             if who is not None:

@@ -230,6 +230,26 @@ def test_who_is_large_gives_way_to_who_is_small() -> None:
     assert large.window == small.window == 4 * USUAL
 
 
+def test_who_has_ended_wants_nothing_any_more() -> None:
+    pool = Pool(1 << 21)
+    budget, other = Budget(1 << 20, pool), Budget(1 << 24, pool)
+    window, waiting = ReceiveWindow(65536), ReceiveWindow(65536)
+    assert budget.take_growth(1 << 19)
+    read(window, budget, 65536, 0.0)
+    assert budget.is_short(1 << 21)
+    # Less than that does not help it, and is no reason to forget it.
+    budget.give_growth(65536)
+    assert budget.is_short(1 << 21)
+    window.release(budget)
+    assert not budget.is_short(1 << 21)
+    read(waiting, other, 65536, 0.0)
+    assert budget.is_short(1 << 21)
+    waiting.release(other)
+    budget.give_growth((1 << 19) - 65536)
+    assert waiting.grown == window.grown == 0
+    assert (budget.left, pool.left, pool.left_to_grow) == (1 << 20, 1 << 21, 1 << 20)
+
+
 def test_a_remainder_without_room_lets_windows_shrink() -> None:
     budget = Budget(1 << 23)
     window, other = ReceiveWindow(65536), ReceiveWindow(65536)
