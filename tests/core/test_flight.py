@@ -367,3 +367,40 @@ def test_a_receiver_knows_the_round_trip_by_its_grants() -> None:
     assert grants == sorted(grants)
     # 60,000 bytes in 2 ms, and the round trip takes 1 ms: the window is large enough as it is.
     assert window.window.window == 1 << 20
+
+
+def test_who_waits_for_memory_gets_what_a_window_gives_back() -> None:
+    # TW-STR-083, TW-STR-084, TW-STR-044.
+    ours = Limits(session_budget=1 << 22, message_bytes=1 << 21)
+    peer = SessionPeer(ours=ours)
+    call = peer.call(0, b"", *(f.Declaration(number, K.BYTES) for number in (1, 2, 3)))
+    stream = call.declared[0]
+    position = 0
+
+    def read(chunks: int) -> list[f.Frame]:
+        nonlocal position
+        for _ in range(chunks):
+            peer.say(f.Chunk(1, 0, bytes(FRAME)))
+            peer.core.consumed(stream, FRAME)
+        left = [frame for frame in peer.hear() if not isinstance(frame, f.Ack)]
+        position += len(left)
+        peer.now += 0.1
+        peer.say(f.Ack(position))
+        return left
+
+    assert read(1) == [f.Grant(-2, FRAME + (1 << 20))]
+    for _ in range(3):
+        read(10)
+    half = stream.receive
+    assert half is not None
+    assert half.window.window == 1 << 21
+    # One large value takes what is left but for a little, and another one waits.
+    first, second = f.Call(4, "f", 1, 1 << 21, bytes(1024)), f.Call(5, "f", 1, 900_000, bytes(1024))
+    peer.say(first, second)
+    assert [frame for frame in peer.hear() if isinstance(frame, f.Grant)] == [f.Grant(-5, 1 << 21)]
+    position += 1
+    granted: list[f.Frame] = []
+    for _ in range(40):
+        granted += [frame for frame in read(1) if frame == f.Grant(-6, 900_000)]
+    assert len(granted) == 1
+    assert half.window.window == 1 << 20
