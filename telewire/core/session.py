@@ -94,6 +94,8 @@ class Session(Answering):
         arrivals = self._arrivals
         if arrivals is not None:
             expected = arrivals.count
+            # There an acknowledgement may be a request of its own.
+            arrivals.prompt = 0
         else:
             # Nothing is expected ahead of a hello.
             expected = 0 if any(isinstance(frame, Hello) for frame in frames) else -1
