@@ -218,7 +218,7 @@ async def test_a_lost_session_says_what_may_have_run_and_its_ends_are_told_as_mu
         may_have_run.on_close(lambda reason: told.append(reason))
         await started.wait()
         world.shut()
-        # It leaves, and nobody hears of it.
+        # It leaves; whether it arrives nobody says.
         unheard = world.remote.wait("unheard")
         await until(lambda: unheard._state.core.number is not None)
         never_left: list[Any] = []
@@ -235,7 +235,7 @@ async def test_a_lost_session_says_what_may_have_run_and_its_ends_are_told_as_mu
         assert isinstance(error, SessionLost)
         assert isinstance(unsent, SessionLost)
         assert (error.retryable, unsent.retryable) == (False, True)
-        await until(lambda: len(reasons) == len(told) == 1)
+        await until(lambda: bool(reasons and told))
         assert isinstance(told[0], SessionLost)
         assert isinstance(reasons[0], SessionLost)
         numbers = (error.first_missing, error.last_missing)
