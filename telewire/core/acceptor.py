@@ -34,7 +34,7 @@ class Acceptor:
 
     def __init__(self) -> None:
         self.closed: Connection | None = None
-        """The session that the last batch has closed, since somebody else asked for it: it has to be written."""
+        """The session that the last batch has closed because somebody else asked for it: write it."""
         self._sessions: dict[bytes, tuple[Connection, Hashable]] = {}
         # Name of a session whose client was not heard yet → when to forget it, token, principal, and the
         # connection that waits for the client while its transport is there.
