@@ -334,3 +334,11 @@ def test_no_credit_is_lost_or_made_by_consuming_in_parts(
         assert window.consumed >= before
     assert window.consumed == sum(cost for _, cost in parts)
     assert not window.parts
+
+
+def test_of_two_that_want_more_the_smaller_counts() -> None:
+    budget = Budget(1000)
+    assert not budget.take_growth(501, 64)
+    assert not budget.take_growth(501, 128)
+    assert budget.is_short(65)
+    assert not budget.is_short(64)
