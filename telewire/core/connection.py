@@ -318,7 +318,7 @@ class Connection(Promoting):
                 size = sum(map(len, frames))
         old, before = len(frames), size
         most = UNLIMITED if departures is None else before + departures.room  # without asking (TW-SES-021)
-        ring, goes_on = scheduler.ring, not self._gate or self._passes_gate()
+        goes_on, ring = not self._gate or self._passes_gate(), scheduler.ring
         while goes_on and (not frames or size < max_bytes):
             if size > most:
                 assert departures is not None, "without it there is no bound"

@@ -13,8 +13,11 @@ from telewire.core.halves import ReceiveHalf, SendHalf
 from telewire.core.states import TABLES
 from telewire.core.streams import Call
 from telewire.testing.pair import Pair
+from tests.compiled import replaces_a_part
 from tests.core.test_states import EXPECTED, rows
 from tests.core.world import ACTIONS, SMALL, World
+
+pytestmark = replaces_a_part
 
 MACHINES = (
     (Connection, "_move", "state", "connection"),
