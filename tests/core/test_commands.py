@@ -22,6 +22,7 @@ from telewire.limits import Limits
 from telewire.testing.pair import Pair
 from telewire.wire import frames as f
 from tests.core.dialogue import C, K, Peer, assert_empty, names, only
+from tests.core.state import state_of
 
 
 def refused(
