@@ -29,7 +29,9 @@ class SideFailed(Exception):
 
 
 def _spawn(role: str, peer: str, *arguments: str, also: Mapping[str, str]) -> subprocess.Popen[str]:
-    places = [str(ROOT), str(ROOT / "transports"), str(ROOT / "spec")]
+    # Where the compiled packages lie, if they are asked for: ahead of the checkout's own.
+    ahead = [also["TELEWIRE_BENCHMARK_COMPILED"]] if "TELEWIRE_BENCHMARK_COMPILED" in also else []
+    places = [*ahead, str(ROOT), str(ROOT / "transports"), str(ROOT / "spec")]
     inherited = os.environ.get("PYTHONPATH")
     return subprocess.Popen(
         [*(command_of(peer, role) or [sys.executable, "-m", "benchmarks.side", role]), peer, *arguments],

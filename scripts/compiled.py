@@ -76,7 +76,17 @@ def install(wheel: Path, venv: Path) -> Path:
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     python = venv / ("Scripts" if os.name == "nt" else "bin") / Path(sys.executable).name
-    into = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", wheel]
+    into: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "--quiet",
+        "--no-deps",
+        wheel,
+    ]
     if run(into, venv):
         sys.exit("The compiled wheel does not install.")
     # What a file in a folder named so would add is not read: our own editable installation is not there.
