@@ -87,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
     if len(wheels) != 1:
         missing["compiled"] = "build/compiled holds no wheel, which make compiled leaves there"
     names = [name for name, words in WITH.items() if not any(word in missing for word in words.split())]
-    console = Console()
+    console = Console(width=120)
     table = Table(title="times as fast as without", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("", no_wrap=True)
     for name in names[1:]:

@@ -33,8 +33,10 @@ def _spawn(role: str, peer: str, *arguments: str, also: Mapping[str, str]) -> su
     ahead = [also["TELEWIRE_BENCHMARK_COMPILED"]] if "TELEWIRE_BENCHMARK_COMPILED" in also else []
     places = [*ahead, str(ROOT), str(ROOT / "transports"), str(ROOT / "spec")]
     inherited = os.environ.get("PYTHONPATH")
+    # -P: the folder it starts in, which is the checkout, must not come before what is ahead of it.
+    ours = [sys.executable, "-P", "-m", "benchmarks.side", role]
     return subprocess.Popen(
-        [*(command_of(peer, role) or [sys.executable, "-m", "benchmarks.side", role]), peer, *arguments],
+        [*(command_of(peer, role) or ours), peer, *arguments],
         cwd=ROOT,
         # This checkout is measured, whatever is installed.
         env={
