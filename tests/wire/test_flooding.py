@@ -228,6 +228,16 @@ def test_most_data_is_not_walked_over(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(walked) == 1
 
 
+@pytest.mark.parametrize("head", [b"\x5b", b"\x7b"])
+@pytest.mark.parametrize("size", [1 << 63, (1 << 64) - 1, 1 << 40])
+def test_a_length_beyond_any_memory_ends_the_walk(head: bytes, size: int) -> None:
+    data = b"\xb9\x00\x40" + head + size.to_bytes(8, "big") + bytes(600)
+    assert may_flood(data)
+    assert find_flooding(data, strictly) is None
+    with pytest.raises(RemoteProtocolError):
+        decode_value(data)
+
+
 @given(
     st.binary(max_size=60), st.integers(0, 40), st.sampled_from([b"", b"\xb8\x40", b"\xb9\x00\x40", b"\xba"])
 )
