@@ -30,7 +30,7 @@ SHORT: Final = (
     *(f"tests/wire/test_{name}.py" for name in ("codec", "frames", "values", "references", "flooding")),
     *(f"tests/runtime/test_{name}.py" for name in ("calls", "generators", "pairs")),
 )
-"""About 40 s of CPU, behind as much for the build."""
+"""About 30 s of CPU on a busy machine, behind 40 for the build."""
 
 # Runs in the environment of the wheel: each compiled module must come from it.
 IMPORT: Final = """
