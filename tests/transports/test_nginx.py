@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from telewire.runtime.transport import TransportName
 from telewire_transports import connect
 from tests.transports.exchanges import serving, until
 from tests.transports.mixing import MIXED, Everything, mixed
-from tests.transports.nginx import FOUND, UPGRADE, nginx_before
+from tests.transports.nginx import FOUND, UPGRADE, nginx_before, nginx_of
 from tests.transports.raw_http import port_of
 
 pytestmark = [
@@ -24,6 +25,7 @@ pytestmark = [
         FOUND is None and sys.platform != "linux", reason="nginx is tried on Linux, whose set-up brings it"
     ),
 ]
+README = Path(__file__).resolve().parents[2] / "README.md"
 HOSTS = ("127.0.0.1", "servers")
 
 
@@ -117,6 +119,37 @@ async def test_a_balancer_that_sends_a_route_to_one_worker(tmp_path: Path) -> No
                 assert brought == MIXED
                 names.add(name)
             assert (await ask(port, None))[1] == MIXED
+
+
+def written(ports: Sequence[int], own: int) -> str:
+    """What the README says to nginx, with the addresses of this test."""
+    [block] = re.findall(
+        r"^```nginx\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    for old, new in [
+        ("127.0.0.1:8001", f"127.0.0.1:{ports[0]}"),
+        ("127.0.0.1:8002", f"127.0.0.1:{ports[1]}"),
+        ("\nserver {\n", f"\nserver {{\n    listen 127.0.0.1:{own};\n"),
+    ]:
+        assert block.count(old) == 1
+        block = block.replace(old, new)
+    return block
+
+
+async def test_what_the_readme_says_to_nginx(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"hosts": ("telewire",), "trusted_proxies": ("localhost",)}
+    async with (
+        serving(service_of("one"), **options) as one,
+        serving(service_of("two"), **options) as two,
+    ):
+        with nginx_of(tmp_path, lambda own: written([port_of(one), port_of(two)], own)) as port:
+            names = set()
+            for transport in ("websocket", "http", "sse", None):
+                (name, _), brought = await ask(port, transport)
+                assert brought == MIXED
+                names.add(name)
+            while len(names) < 2:
+                names.add((await ask(port, "http"))[0][0])
 
 
 async def test_a_balancer_that_does_not(tmp_path: Path) -> None:
