@@ -78,11 +78,14 @@ async def test_over_http_coming_back_costs_no_more_than_connecting(transport: Tr
     async def look() -> None:
         seen.append(list(turns.turns))
 
-    async with serving(service, hosts=("127.0.0.1",)) as url, turns_before(port_of(url)) as turns:
-        async with connect(f"http://127.0.0.1:{turns.port}/telewire", transport=transport) as remote:
-            await remote.look()
-            turns.cut()
-            await remote.look()
+    async with (
+        serving(service, hosts=("127.0.0.1",)) as url,
+        turns_before(port_of(url)) as turns,
+        connect(f"http://127.0.0.1:{turns.port}/telewire", transport=transport) as remote,
+    ):
+        await remote.look()
+        turns.cut()
+        await remote.look()
     connecting, coming_back = seen
     # The second round trip of connecting shows that POSTs find their way; of coming back, that it is granted.
     assert connecting == ["up", "down", "up", "down", "up"]
