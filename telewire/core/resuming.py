@@ -197,8 +197,8 @@ class Resuming(Ending):
         self._eof = self._ping_open = False
         self._pings = 0
         self._scheduler.signs.clear()
-        if self._arrivals is not None:
-            self._arrivals.prompt = PROMPT_BATCHES
+        assert self._arrivals is not None, "a session counts what comes"
+        self._arrivals.prompt = PROMPT_BATCHES
 
     def _take_resume(self) -> list[bytes]:
         """What a client says first on a new transport, once."""
