@@ -22,7 +22,7 @@ from telewire.core.exchange import UNLIMITED, without_credit
 from telewire.core.flow import Pool
 from telewire.core.halves import Outgoing, SendHalf
 from telewire.core.ids import LAST
-from telewire.core.negotiation import RESUME, VERSION, make_hello, read_hello, too_small
+from telewire.core.negotiation import RESUME, USUAL, VERSION, make_hello, read_hello, too_small
 from telewire.core.placing import BATCH_HEAD_BYTES, cut, cut_stated
 from telewire.core.promoting import Promoting
 from telewire.core.replay import KEPT_BYTES, Departures
@@ -94,7 +94,7 @@ class Connection(Promoting):
         peer_limits: Limits | None = None,
         pool: Pool | None = None,
     ) -> None:
-        own = limits or Limits()
+        own = limits or USUAL
         super().__init__(without_credit(own) if exchange else own, side, exchange, own)
         self._budget.pool = pool
         self._check_own(own, session_id, token)
@@ -110,7 +110,7 @@ class Connection(Promoting):
         if (side == "server") is not exchange:
             self._scheduler.add_sign(self._hello)
         if exchange:
-            self._take_peer_limits(without_credit(peer_limits or Limits()))
+            self._take_peer_limits(without_credit(peer_limits or USUAL))
             self._scheduler.one_payload = True
 
     # --- inputs ----------------------------------------------------------------------------------

@@ -195,9 +195,10 @@ class Driver:
         self.exports = Exports()
         self._flushing = False
         self._dispatching = False
-        self._pending: deque[Event] = deque()
+        # What is left of the events of a pass; None where nothing is: an empty deque takes 760 bytes.
+        self._pending: deque[Event] | None = None
         self._continuing = False
-        self._finalised: deque[Stream] = deque()
+        self._finalised: list[Stream] = []
         self._timer: Timer | None = None
         self._armed = 0.0
         self._gone = False
@@ -439,13 +440,12 @@ class Driver:
         Only so many in one pass: what they start then leaves in several batches, one a pass, and the
         other side works on the first while this one prepares the next.
         """
-        if self._dispatching:
+        connection, pending = self.connection, self._pending
+        if self._dispatching or not (pending or connection.has_events):
             return
-        pending = self._pending
-        events_received = self.connection.events_received
-        pending.extend(events_received())
-        if not pending:
-            return
+        if pending is None:
+            pending = self._pending = deque()
+        pending.extend(connection.events_received())
         self._dispatching = True
         left = PASS_EVENTS
         try:
@@ -453,9 +453,10 @@ class Driver:
                 left -= 1
                 self._hand_out(pending.popleft())
                 if not pending:
-                    pending.extend(events_received())
-                    if not pending:
+                    if not connection.has_events:
+                        self._pending = None
                         return
+                    pending.extend(connection.events_received())
         finally:
             self._dispatching = False
         if not self._continuing:
@@ -580,7 +581,7 @@ class Driver:
 
     def _collect(self) -> None:
         while self._finalised:
-            stream = self._finalised.popleft()
+            stream = self._finalised.pop(0)
             if not stream.retired:
                 self._end_of(stream).dropped()
                 self.connection.stop(stream)

@@ -46,10 +46,28 @@ _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDict
 class AsyncioLink(asyncio.BufferedProtocol):
     """A :class:`ByteLink` over an asyncio transport."""
 
+    # One for each connection, of which there may be ten thousand: a dict would take 600 bytes more.
+    __slots__ = (
+        "_buffer",
+        "_closing",
+        "_deadline",
+        "_early",
+        "_factory",
+        "_loop",
+        "_lost",
+        "_made",
+        "_transport",
+        "handler",
+        "local_port",
+        "peer",
+        "tls",
+        "writable",
+    )
+
     handler: ByteHandler
 
     def __init__(self, factory: LinkFactory) -> None:
-        self._factory = factory
+        self._factory: LinkFactory | None = factory
         self._loop = asyncio.get_running_loop()
         self._buffer = _make_buffer(self._loop)
         self._closing = False
@@ -74,7 +92,10 @@ class AsyncioLink(asyncio.BufferedProtocol):
         if plain is not None:
             tune(plain.setsockopt)
         self._made = True
-        self.handler = self._factory(self)
+        factory, self._factory = self._factory, None
+        assert factory is not None, "a connection is made once"
+        # It is kept no longer: a client's is its handshake, with all that it has made.
+        self.handler = factory(self)
         if self._early:
             early, self._early = self._early, b""
             self.handler.data_received(early)
