@@ -37,6 +37,7 @@ from telewire.core.events import (
 from telewire.core.states import ConnectionState
 from telewire.core.streams import Call, Stream
 from telewire.errors import ErrorCode, NetworkError, TelewireError, TransportUnsuitable
+from telewire.runtime.alarm import Alarm
 from telewire.runtime.attachment import Attachment
 from telewire.runtime.backend import current_backend
 from telewire.runtime.exports import Exports
@@ -48,7 +49,7 @@ from telewire.wire.frames import Kind
 if TYPE_CHECKING:
     from telewire.errors import RemoteProtocolError
     from telewire.runtime.attachment import Route
-    from telewire.runtime.backend import Backend, Timer
+    from telewire.runtime.backend import Backend
     from telewire.runtime.tracing import Tracing
     from telewire.runtime.transport import ExchangeTransport, OpenTransport, Request, Transport
 
@@ -199,8 +200,7 @@ class Driver:
         self._pending: deque[Event] | None = None
         self._continuing = False
         self._finalised: list[Stream] = []
-        self._timer: Timer | None = None
-        self._armed = 0.0
+        self._alarm = Alarm()
         self._gone = False
         _drivers.add(self)
         self.exchange: ExchangeTransport | None = None
@@ -228,7 +228,7 @@ class Driver:
         self.dispatch()
         if self._paced is not None:
             self._pace(self._paced)
-        if not self._flushing:
+        if not self._flushing and not connection.quiet:
             self.schedule()
 
     def violation_received(self, error: RemoteProtocolError) -> None:
@@ -272,7 +272,7 @@ class Driver:
             self.host.detached()
             return
         if self.connection.state is ConnectionState.CLOSED:
-            self._disarm()
+            self._alarm.clear()
         self._tell_lost()
 
     def request(self) -> Request:
@@ -298,7 +298,7 @@ class Driver:
         self.connection.states_positions = transport.request.transport in HTTP
         self._gone = False
         self.attachment = attachment or Attachment(self, transport, route)
-        self._disarm()
+        self._alarm.clear()
         self.digest()
         return self.attachment
 
@@ -312,7 +312,7 @@ class Driver:
         """Say nothing more: the transport belongs to another conversation."""
         self._gone = True
         self.attachment = None
-        self._disarm()
+        self._alarm.clear()
 
     def _drop(self) -> None:
         """The session has given its transport up."""
@@ -341,11 +341,6 @@ class Driver:
         if not self._lost:
             self._lost = True
             self.host.lost()
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     # --- to the transport ------------------------------------------------------------------------
 
@@ -419,18 +414,16 @@ class Driver:
 
     def _arm(self) -> None:
         when = self.connection.next_timeout()
-        if when is None or (self._timer is not None and self._armed <= when):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._armed = when
-        self._timer = self.backend.call_at(when, self._timeout)
+        if when is not None:
+            self._alarm.set(when, self.backend, self._timeout)
 
     def _timeout(self) -> None:
-        self._timer = None
+        self._alarm.rung()
         self.connection.handle_timeout(self.backend.now())
         self.dispatch()
-        self.schedule()
+        if not self._flushing:
+            # Nothing else is about to leave in this pass, and an acknowledgement need not wait for the next.
+            self.write()
 
     # --- events ----------------------------------------------------------------------------------
 
@@ -537,7 +530,7 @@ class Driver:
         """Tell the host; it hears nothing of a transport that is not there any more."""
         self._tell_closed(event)
         if self._gone and self.connection.resumable:
-            self._disarm()
+            self._alarm.clear()
             self._tell_lost()
 
     def _tell_closed(self, event: ConnectionClosed) -> None:
