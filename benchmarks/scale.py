@@ -465,7 +465,7 @@ def main(argv: Sequence[str]) -> int:
     console.print(
         "KiB each: resident; in use: allocated. opening, stall: by how many ms the loop was late while they "
         f"were opened, and then, looked for every {BEAT * 1000:g} ms: as it was, and our own part, without "
-        f"a wait for a CPU, which is to be {STALL_GOAL * 1000:.0f} at most. gc: the most CPU of one run of the "
+        f"a wait for a CPU; {STALL_GOAL * 1000:.0f} is the goal. gc: the most CPU of one run of the "
         "collector."
     )
     if options.json is not None:
