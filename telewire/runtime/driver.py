@@ -421,9 +421,7 @@ class Driver:
         self._alarm.rung()
         self.connection.handle_timeout(self.backend.now())
         self.dispatch()
-        if not self._flushing:
-            # Nothing else is about to leave in this pass, and an acknowledgement need not wait for the next.
-            self.write()
+        self.schedule()
 
     # --- events ----------------------------------------------------------------------------------
 
