@@ -22,9 +22,9 @@ SOURCES = ("telewire/limits.py", "telewire/wire/*.py", "telewire/core/*.py")
 # Where ``telewire demo`` looks for the examples when it is installed.
 PROGRAMS = "telewire/demo/programs"
 
-# What telewire-spec quotes, and holds every byte against.
+# What telewire-spec quotes, and holds every byte against, and what authors of implementations read.
 LAW = "telewire_spec/chapters"
-CHAPTERS = "[0R]*.md"
+CHAPTERS = ("[0R]*.md", "conformance.md", "telewire.cddl", "registries/*.csv")
 
 # Runs in a process of its own, because setuptools and mypyc keep global state.
 BUILD = """
@@ -72,8 +72,9 @@ class WheelHook(BuildHookInterface[Any]):
         if version == "editable":
             return
         root = Path(self.root)
-        for chapter in (*sorted((root / "spec").glob(CHAPTERS)), root / "spec" / "telewire.cddl"):
-            build_data["force_include"][str(chapter)] = f"{LAW}/{chapter.name}"
+        law = root / "spec"
+        for chapter in sorted(path for pattern in CHAPTERS for path in law.glob(pattern)):
+            build_data["force_include"][str(chapter)] = f"{LAW}/{chapter.relative_to(law).as_posix()}"
         for example in sorted((root / "examples").glob("*.py")):
             build_data["force_include"][str(example)] = f"{PROGRAMS}/{example.name}"
         if self.wanted:

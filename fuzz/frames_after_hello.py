@@ -130,6 +130,10 @@ class Play:
                 self.act()
             else:
                 self.say([self.frame() for _ in range(1 + self.choices.below(4) * self.choices.below(3))])
+            if self.choices.below(4) and self.connection.state is ConnectionState.OPEN:
+                # Mostly it leaves at once, so that the peer is not refused for what waits.
+                self.connection.data_to_send()
+                self.follow()
         self.finish()
 
     # --- the peer --------------------------------------------------------------------------------
@@ -145,8 +149,10 @@ class Play:
         """A stream: one that may be open, mostly, of either side."""
         if self.choices.chance(8):
             return self.choices.one((1 << 52, -(1 << 52), self.next, -40))
-        number = self.choices.below(self.next + 1)
-        return number if self.choices.below(2) else -1 - self.choices.below(self.opened + 2)
+        number = self.choices.below(self.next)
+        # Of our side's streams the peer knows those that have left, which have numbers.
+        ours = self.connection._numbers.next
+        return -1 - self.choices.below(ours) if ours and self.choices.below(2) else number
 
     def declarations(self) -> tuple[f.Declaration, ...]:
         """Streams with the numbers that come next, mostly."""
@@ -169,10 +175,17 @@ class Play:
         """One frame: mostly one that fits a stream that is open, so that the conversation goes on."""
         streams = [*self.connection._theirs.values(), *self.connection._ours.values()]
         choice = self.choices.byte()
-        if choice < 24:
+        if choice < 8:
             return self.anything()
-        if choice < 90 or not streams:
-            functions = [each for each in streams if each.kind in (Kind.FUNCTION, Kind.CHANNEL)]
+        if choice > 16:
+            # A caller has nothing to say on its own call but that it gives it up.
+            streams = [each for each in streams if each.opened_here or not isinstance(each, Call)]
+        if choice < 60 or not streams:
+            functions = [
+                each
+                for each in streams
+                if each.kind is Kind.CHANNEL or (each.kind is Kind.FUNCTION and each.opened_here)
+            ]
             target: str | int = "f"
             if functions and self.choices.below(2):
                 target = -1 - self.choices.one(functions).reference
@@ -190,17 +203,15 @@ class Play:
             missing = min(arrival.frame.size - arrival.received, 1 + self.choices.one(SIZES[:-1]))
             more = arrival.received + missing < arrival.frame.size
             return f.Fragment(reference, int(more), bytes(missing), () if more else self.declarations())
-        farewell = f.Stop if self.choices.below(2) else f.Reset
+        farewell = self.farewell(stream)
         choice = self.choices.below(8)
         if isinstance(stream, Call):
             if not stream.opened_here or stream.answered:
-                return (
-                    f.Stop(reference, code, b"") if not stream.opened_here else farewell(reference, code, b"")
-                )
+                return farewell(reference, code, b"")
             return f.End(reference, *self.body()) if choice < 6 else f.Error(reference, 1, *self.body()[:3])
         if stream.kind is Kind.FUNCTION or choice == 0:
             return farewell(reference, code, b"")
-        if receive is None or choice == 1:
+        if receive is None or (choice == 1 and stream.send is not None):
             return f.Grant(reference, 1024 * (1 + self.choices.below(64)))
         if stream.kind is Kind.PROMISE:
             return f.End(reference, *self.body())
@@ -212,6 +223,16 @@ class Play:
         if choice < 5:
             return f.Items(reference, 0, 1 + self.choices.below(9), b"\x80" + bytes(self.choices.below(200)))
         return f.Item(reference, *self.body())
+
+    def farewell(self, stream: Stream) -> type[f.Stop] | type[f.Reset]:
+        """How the peer may give a stream up, mostly: who receives it or calls stops, who sends it resets."""
+        if isinstance(stream, Call) or stream.kind is Kind.FUNCTION:
+            stops = stream.opened_here is (stream.kind is Kind.FUNCTION)
+        elif stream.kind is Kind.CHANNEL:
+            stops = bool(self.choices.below(2))
+        else:
+            stops = stream.send is not None
+        return f.Stop if stops is not self.choices.chance(8) else f.Reset
 
     def anything(self) -> f.Frame:
         """One frame of any type but HELLO, with fields that may fit."""
@@ -331,6 +352,10 @@ class Play:
             assert self.closed is None, f"{event} came after the connection was closed"
             self.take(event)
         theirs = self.connection._theirs.values()
+        for stream in (*theirs, *self.connection._ours.values()):
+            if stream.receive is not None:
+                window = stream.receive.window
+                assert window.received <= window.limit, f"{stream} took what it had not granted (TW-STR-031)"
         calls = sum(isinstance(each, Call) for each in theirs)
         assert calls <= 2 * SMALL.open_calls, "those that are open and those that wait to be refused"
         assert len(theirs) - calls <= SMALL.open_streams

@@ -22,6 +22,8 @@ REPORTS: Final = ROOT / "build" / "conformance"
 SECONDS: Final = 30.0
 """How long a server may take to listen."""
 
+CARRIERS: Final = ("websocket", "exchange", "HTTP session", "SSE and POST")
+"""Behind whose adapters our machine is put, in both roles, besides memory."""
 ASGI: Final = "telewire_spec.asgi:application"
 SERVERS: Final[dict[str, tuple[str, Sequence[str]]]] = {
     "our server ": ("/telewire", ("telewire", "serve", "telewire_spec.service:service", "--port", "{port}")),
@@ -92,7 +94,8 @@ def wait_for(process: subprocess.Popen[bytes], port: int, module: str) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Start the servers, run everything, and return the exit status of ``telewire-spec``."""
     driver = f"{shlex.quote(sys.executable)} -m telewire_spec.driver"
-    options = ["--command", driver, "--command", f"{driver} --carrier websocket"]
+    drivers = [driver, *(f"{driver} --carrier {shlex.quote(carrier)}" for carrier in CARRIERS)]
+    options = [part for each in drivers for part in ("--command", each)]
     with ExitStack() as stack:
         for name, (path, command) in SERVERS.items():
             port = stack.enter_context(serving(command))

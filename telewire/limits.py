@@ -75,6 +75,24 @@ class Limits:
         """The same with another ``resume_seconds``; unchanged where ``seconds`` is None."""
         return self if seconds is None else replace(self, resume_seconds=seconds)
 
+    def of_exchanges(self) -> Limits:
+        """The same with room for what clients send before they are told: no size of a frame or batch is
+        below its default (TW-SES-071).
+        """
+        low = {name: least for name, least in _ASSUMED.items() if getattr(self, name) < least}
+        return replace(self, **low) if low else self
+
+    def as_assumed(self) -> Limits:
+        """The same with no such size above its default: what a server has stated once may have changed."""
+        high = {name: most for name, most in _ASSUMED.items() if getattr(self, name) > most}
+        return replace(self, **high) if high else self
+
+
+_ASSUMED: Final = {
+    name: getattr(Limits(), name) for name in ("fragment_bytes", "batch_bytes", "batch_frames")
+}
+"""What an exchange's client goes by until it has the server's hello."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerLimits:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-__all__ = ["BadScenario", "Case", "load_file", "load_suites"]
+__all__ = ["SORTS", "BadScenario", "Case", "load_file", "load_suites"]
 
 FOLDER: Final = Path(__file__).resolve().parent / "scenarios"
 
@@ -35,6 +35,8 @@ STEPS: Final[dict[str, frozenset[str]]] = {
     "repeat": frozenset({"steps"}),
 }
 """Step → what may stand beside its own key."""
+SORTS: Final = ("connection", "places", "exchange", "promotion")
+"""Sorts of conversations: carriers differ in which of them they can carry."""
 ROLES: Final = ("client", "server")
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)*")
 RULE: Final = re.compile(r"TW-[A-Z]{3}-\d{3}")
@@ -64,6 +66,13 @@ class Case:
     needs: tuple[str, ...] = ()
     # Any: steps are data, read by the engine.
     steps: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def sort(self) -> str:
+        """What its carrier has to carry, one of ``SORTS``."""
+        if "promotion" in self.needs:
+            return "promotion"
+        return "exchange" if self.exchange else "places" if self.places else "connection"
 
 
 def load_suites(folder: Path = FOLDER) -> list[Case]:

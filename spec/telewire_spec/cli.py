@@ -10,14 +10,15 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from telewire_spec.casefile import Case, load_suites
+from telewire_spec.casefile import SORTS, Case, load_suites
 from telewire_spec.engine import Result, run_case
-from telewire_spec.plan import chosen, known_failing, requirement_sets, summarise
+from telewire_spec.frozen import requirement_sets
+from telewire_spec.plan import chosen, known_failing, summarise
 from telewire_spec.process import ProcessSubject
 from telewire_spec.reports.machine import as_json, as_junit
 from telewire_spec.reports.page import as_page
 from telewire_spec.reports.terminal import show_failures, show_table, with_progress
-from telewire_spec.rules import rule_texts
+from telewire_spec.rules import document_path, rule_texts
 from telewire_spec.subject import Subject, SubjectFailed, Unsupported
 from telewire_spec.wire import UrlSubject, for_the_wire
 
@@ -26,7 +27,10 @@ __all__ = ["main", "plan_of", "run_all"]
 Job = tuple[Case, str, Subject]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=f"The driver protocol, the service and the verdicts are described in {document_path()}",
+)
 def main() -> None:
     """Prove that an implementation of telewire does what the specification says."""
 
@@ -36,7 +40,8 @@ def main() -> None:
 @click.option(
     "--url",
     multiple=True,
-    help="A server: ws://, wss://, or http(s):// for exchanges; NAME= before it names it.",
+    help="A server: ws(s)://, http(s):// for exchanges, session+http(s):// or sse+http(s):// for HTTP"
+    " sessions; NAME= before it names it.",
 )
 @click.option("--only", multiple=True, metavar="PATTERN", help="Cases by id: calls, or limits/*/at.")
 @click.option("--rule", multiple=True, metavar="ID", help="Cases that prove this rule.")
@@ -69,7 +74,7 @@ def run(
     """Run cases, against each --command and each --url.
 
     Exit status: 0 where all is as it should be, 1 where a case failed that --known-failing does not list or
-    passed that it does, 2 for wrong usage, 127 where a driver supports nothing.
+    passed that it does, 2 for wrong usage, also where nothing answers, 127 where a driver supports nothing.
     """
     if not command and not url:
         raise click.UsageError("Say what is to be tested: --command or --url.")
@@ -81,7 +86,7 @@ def run(
         raise click.UsageError(f"There is no set {named_set!r}; there are {names}.") from None
     subjects = drivers(command, patience)
     jobs = [job for subject in subjects for job in plan_of(cases, subject, role)]
-    jobs += [job for each in url for job in plan_of(cases, server_at(each, patience), "server")]
+    jobs += [job for server in servers(url, patience) for job in plan_of(cases, server)]
     if not jobs:
         raise click.UsageError("No case is left; --only, --rule, --role and --set all have to fit.")
     results = list(with_progress(console, len(jobs), run_all(jobs, grease=seed is not None)))
@@ -120,6 +125,20 @@ def drivers(commands: Sequence[str], patience: float) -> list[ProcessSubject]:
     return found
 
 
+def servers(urls: Sequence[str], patience: float) -> list[UrlSubject]:
+    """Greet the servers, and end here where one cannot be reached: all cases would fail, for that reason."""
+    found = []
+    for each in urls:
+        subject = server_at(each, patience)
+        try:
+            subject.start()
+        except SubjectFailed as error:
+            raise click.UsageError(f"Nothing can be tested there. {error}") from None
+        subject.close()
+        found.append(subject)
+    return found
+
+
 def server_at(written: str, patience: float) -> UrlSubject:
     """A server by its address; ``NAME=`` before it is what the report calls the carrier."""
     name, _, url = written.rpartition("=") if "=" in written.partition("://")[0] else ("", "", written)
@@ -127,15 +146,16 @@ def server_at(written: str, patience: float) -> UrlSubject:
 
 
 def plan_of(cases: Sequence[Case], subject: Subject, role: str | None = None) -> list[Job]:
-    """What is to be run against one subject: each case in each role that both have."""
+    """What is to be run against one subject: each case that can be carried, in each role that both have."""
     if isinstance(subject, UrlSubject):
         return [(case, "server", subject) for case in for_the_wire(cases, subject)]
     roles = [role] if role else ["client", "server"]
     able = getattr(subject, "roles", ("client", "server"))
+    carries = getattr(subject, "carries", SORTS)
     return [
         (case, each, subject)
         for case in cases
-        if case.against == "driver"
+        if case.against == "driver" and case.sort in carries
         for each in roles
         if each in case.roles and each in able
     ]

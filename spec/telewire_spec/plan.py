@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import fnmatch
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
-
-import yaml
 
 from telewire_spec.casefile import Case
 from telewire_spec.engine import PASSING, Result
+from telewire_spec.frozen import fits, requirement_sets
 
-__all__ = ["Summary", "chosen", "known_failing", "requirement_sets", "summarise"]
-
-FOLDER: Final = Path(__file__).resolve().parent / "requirements"
-
-
-def requirement_sets(version: str = "1.0") -> dict[str, list[str]]:
-    """Name of a set → patterns of the ids of its cases."""
-    document = yaml.safe_load((FOLDER / f"{version}.yaml").read_text(encoding="utf-8"))
-    return {name: list(each["cases"]) for name, each in document["sets"].items()}
+__all__ = ["Summary", "chosen", "known_failing", "summarise"]
 
 
 def chosen(
@@ -43,28 +32,22 @@ def chosen(
     """
     wanted = list(patterns)
     of_rules = set(rules)
-    of_set = requirement_sets()[named_set] if named_set is not None else None
+    of_set = set(requirement_sets()[named_set]) if named_set is not None else None
     found = [
         case
         for case in cases
-        if (not wanted or any(_fits(case.id, each) for each in wanted))
+        if (not wanted or any(fits(case.id, each) for each in wanted))
         and (not of_rules or of_rules & set(case.rules))
-        and (of_set is None or any(_fits(case.id, each) for each in of_set))
+        and (of_set is None or case.id in of_set)
     ]
     if seed is not None:
         random.Random(seed).shuffle(found)
     return found
 
 
-def _fits(name: str, pattern: str) -> bool:
-    if "*" in pattern:
-        return fnmatch.fnmatchcase(name, pattern)
-    return name == pattern or name.startswith(pattern.rstrip("/") + "/")
-
-
 def _listed(result: Result, line: str) -> bool:
     pattern, _, where = line.partition(" ")
-    return _fits(result.case.id, pattern) and where.strip() in ("", result.role, result.carrier)
+    return fits(result.case.id, pattern) and where.strip() in ("", result.role, result.carrier)
 
 
 def known_failing(path: Path) -> list[str]:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from telewire_spec.casefile import SORTS
 from telewire_spec.driver.framing import read_message, write_message
 from telewire_spec.subject import Reaction, SubjectFailed, Unsupported
 
@@ -36,6 +37,7 @@ class ProcessSubject:
         self.needs: tuple[str, ...] = ()
         self.roles: tuple[str, ...] = ()
         self.declines: tuple[str, ...] = ()
+        self.carries: tuple[str, ...] = SORTS
         self.name = ""
 
     def info(self) -> dict[str, Any]:
@@ -51,6 +53,7 @@ class ProcessSubject:
         self.needs = tuple(told.get("needs", ()))
         self.declines = tuple(told.get("declines", ()))
         self.carrier = str(told.get("carrier", self.carrier))
+        self.carries = tuple(told.get("carries", SORTS))
         return told
 
     def start(self, **options: Any) -> Reaction:

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["chapters", "grammar_path", "rule_texts"]
+__all__ = ["chapters", "document_path", "grammar_path", "rule_texts"]
 
 PACKAGE: Final = Path(__file__).resolve().parent
 RULE: Final = re.compile(r"^- \*\*(TW-[A-Z]{3}-\d{3})\*\* (.+)$", re.MULTILINE)
@@ -28,6 +28,11 @@ def chapters() -> list[Path]:
 def grammar_path() -> Path:
     """The file of the grammar."""
     return _home() / "telewire.cddl"
+
+
+def document_path() -> Path:
+    """The file that describes the suite, for who writes a driver."""
+    return _home() / "conformance.md"
 
 
 @cache

@@ -1,4 +1,4 @@
-"""``telewire decode``: a captured byte stream as readable frames."""
+"""``telewire decode``: captured bytes as readable frames."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
+from io import BytesIO
+from itertools import chain
 from typing import IO, Any, Final, final
 
 import cbor2
 import click
 
+from telewire.cli.har import HarError, is_har, parts_of
 from telewire.cli.notation import diagnostic, item_end, quoted
 from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.limits import Limits
 from telewire.wire import BatchReader, Frame, decode_batch
 from telewire.wire.frames import Chunk, Declaration, Flag, Fragment
+from telewire.wire.heads import ARRAY
+from telewire_transports.http1.events import EventReader
 
 __all__ = ["CaptureError", "Decoded", "decode", "read_capture", "rule_of", "text_of"]
 
@@ -34,6 +40,9 @@ RULES: Final = {
 }
 """Where to read on, by what is wrong."""
 FRAMING: Final = "TW-FRM-003"
+EVENT_RULE: Final = "TW-SES-100"
+EVENTS: Final = (b":", b"data:", b"event:", b"id:", b"retry:")
+"""How a stream of events begins; neither a byte string nor an array does."""
 BARE: Final = re.compile(r"[A-Z_|]+")
 
 
@@ -55,16 +64,32 @@ class CaptureError(Exception):
 
 
 def read_capture(file: IO[bytes], limits: Limits) -> Iterator[Decoded]:
-    """Decode a capture frame by frame.
+    """Decode a capture frame by frame, in whichever form it is: how it begins tells.
+
+    Batches that each stand in a byte string, as on a byte stream; batches as they are, as in a WebSocket
+    message, one behind the other; or a stream of events, whose frames all begin where their event does.
 
     Raises:
         CaptureError: it breaks a rule; what precedes the batch in question has been yielded.
     """
+    return _read(iter(partial(file.read, READ), b""), limits)
+
+
+def _read(pieces: Iterator[bytes], limits: Limits) -> Iterator[Decoded]:
+    first = next(pieces, b"")
+    if first and first[0] >> 5 == ARRAY:
+        return _bare(first + b"".join(pieces), limits)
+    if first.startswith(EVENTS):
+        return _events(first + b"".join(pieces), limits)
+    return _stream(chain((first,), pieces), limits)
+
+
+def _stream(pieces: Iterable[bytes], limits: Limits) -> Iterator[Decoded]:
     reader = BatchReader(limits)
     offset = number = 0  # Where the next batch begins in the stream.
     head = -1  # Bytes of its head, once its first byte is here.
     begin = 0  # Where the present piece begins.
-    while piece := file.read(READ):
+    for piece in pieces:
         broken: RemoteProtocolError | None = None
         try:
             reader.receive_data(piece)
@@ -86,6 +111,42 @@ def read_capture(file: IO[bytes], limits: Limits) -> Iterator[Decoded]:
         reader.receive_eof()
     except RemoteProtocolError as error:
         raise CaptureError(offset, FRAMING, error) from None
+
+
+def _bare(data: bytes, limits: Limits) -> Iterator[Decoded]:
+    """Batches without anything around them."""
+    offset = number = 0
+    while offset < len(data):
+        try:
+            end = item_end(data, offset)
+        except ValueError:
+            end = len(data)  # What is wrong is told by who decodes it.
+        yield from _frames(data[offset:end], offset, number, limits)
+        offset, number = end, number + 1
+
+
+def _events(data: bytes, limits: Limits) -> Iterator[Decoded]:
+    """Batches as events of a stream, each in base64 (TW-SES-100)."""
+    offset = number = 0
+    reader = EventReader(limits)
+    begun = 0  # Where the event begins whose lines are read.
+    for line in data.splitlines(keepends=True):
+        batches, wrong = reader.cut(line)
+        if wrong is not None:
+            raise CaptureError(begun, EVENT_RULE, wrong)
+        for batch in filter(None, batches):
+            try:
+                frames = decode_batch(batch, limits)
+            except RemoteProtocolError as error:
+                raise CaptureError(begun, rule_of(error), error) from None
+            yield from (Decoded(begun, number, frame) for frame in frames)
+            number += 1
+        offset += len(line)
+        if not line.strip():
+            begun = offset
+    unfinished = reader.end()
+    if unfinished is not None:
+        raise CaptureError(begun, EVENT_RULE, unfinished)
 
 
 def _head_bytes(first: int) -> int:
@@ -202,28 +263,64 @@ Example:
        1  CALL     stream 0, target "countdown", size 4: [[3], {}]"""
 
 
-@click.command(epilog=EXAMPLE, short_help="Print a captured byte stream as readable frames.")
+@click.command(epilog=EXAMPLE, short_help="Print captured bytes as readable frames.")
 @click.argument("file", type=click.File("rb"))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, payloads uncut.")
 @click.option("--full", is_flag=True, help="Do not cut long payloads.")
 def decode(file: IO[bytes], as_json: bool, full: bool) -> None:
-    """Print the frames of a captured byte stream, FILE or - for standard input.
+    """Print the frames of a capture, FILE or - for standard input.
 
-    FILE is one direction of a conversation as it stands on a byte stream: batches, each in a CBOR byte
-    string, as telewire.wire.write_batch makes them of what Connection.data_to_send gives. A line is a
-    frame: where it begins, its name, its fields, its payload in diagnostic notation (RFC 8949 §8).
-    Stream numbers are the sender's: n is its own, -1-n its peer's n. Sessions and tokens are not shown.
+    FILE is one direction of a conversation: a byte stream or the body of a request or response over HTTP,
+    where each batch stands in a CBOR byte string; the payload of a WebSocket message, or of several one
+    behind the other, as pcap tools extract it; or the text of an event stream. Or it is a HAR file, which
+    browsers save; then all conversations in it are shown, with → before what was sent and ← before what
+    was received.
+
+    A line is a frame: where it begins, its name, its fields, its payload in diagnostic notation (RFC 8949
+    §8). Stream numbers are the sender's: n is its own, -1-n its peer's n. Sessions and tokens are not
+    shown.
 
     Exit status: 1 where a rule is broken, with the place and the rule on standard error.
     """
+    begun = file.read(READ)
+    if is_har(begun):
+        sys.exit(_decode_har(begun + file.read(), as_json, full))
     try:
-        for decoded in read_capture(file, Limits()):
-            if as_json:
-                where = {"offset": decoded.offset, "batch": decoded.batch}
-                name = type(decoded.frame).__name__.upper()
-                click.echo(json.dumps({**where, "frame": name, **fields_of(decoded.frame)}))
-            else:
-                click.echo(line_of(decoded, full))
+        for decoded in _read(chain((begun,) if begun else (), iter(partial(file.read, READ), b"")), Limits()):
+            _show(decoded, {}, "", as_json, full)
     except CaptureError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
+
+
+def _decode_har(data: bytes, as_json: bool, full: bool) -> int:
+    """Show each part of the conversations of a HAR file; returns the exit status."""
+    status = 0
+    url = ""
+    try:
+        for part in parts_of(data):
+            if part.url != url and not as_json:
+                url = part.url
+                click.echo(quoted(url)[1:-1])
+            where = {"url": part.url, "direction": part.direction, "part": part.what}
+            try:
+                for decoded in read_capture(BytesIO(part.data), Limits()):
+                    _show(decoded, where, "→ " if part.direction == "sent" else "← ", as_json, full)
+            except CaptureError as error:
+                click.echo(
+                    f"Error: In {part.what} of {quoted(part.url)}, {part.direction}: {error}", err=True
+                )
+                status = 1
+    except HarError as error:
+        click.echo(f"Error: {error}", err=True)
+        return 1
+    return status
+
+
+def _show(decoded: Decoded, where: dict[str, str], arrow: str, as_json: bool, full: bool) -> None:
+    if as_json:
+        place = {**where, "offset": decoded.offset, "batch": decoded.batch}
+        name = type(decoded.frame).__name__.upper()
+        click.echo(json.dumps({**place, "frame": name, **fields_of(decoded.frame)}))
+    else:
+        click.echo(arrow + line_of(decoded, full))

@@ -95,6 +95,8 @@ class Connection(Promoting):
         pool: Pool | None = None,
     ) -> None:
         own = limits or USUAL
+        if exchange and side == "server":
+            own = own.of_exchanges()
         super().__init__(without_credit(own) if exchange else own, side, exchange, own)
         self._budget.pool = pool
         self._check_own(own, session_id, token)
@@ -110,7 +112,7 @@ class Connection(Promoting):
         if (side == "server") is not exchange:
             self._scheduler.add_sign(self._hello)
         if exchange:
-            self._take_peer_limits(without_credit(peer_limits or USUAL))
+            self._take_peer_limits(without_credit((peer_limits or USUAL).as_assumed()))
             self._scheduler.one_payload = True
 
     # --- inputs ----------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ class ByteBuffer(StreamEnd):
                 self._error = CallCancelled(CancelOutcome.STOPPED)
             else:
                 self._error = received_error(code, payload, connection=self.driver.connection)
-        self._finish(close_reason(code, payload))
+        self._finish(close_reason(code, payload, self.driver.connection))
 
     def dropped(self) -> None:
         """Nobody will take more."""

@@ -243,7 +243,7 @@ class ByteProducer(Producer):
         """Nobody wants more: say so at once, then close the source in its task."""
         super().stopped(code, payload)
         self._bytes.leave()
-        self._bytes.close(close_reason(code, payload))
+        self._bytes.close(close_reason(code, payload, self._driver.connection))
 
     async def run(self) -> BaseException | None:
         """Send all of it."""

@@ -130,6 +130,9 @@ class OutgoingCall(Closing, CallEnd):
         reason = None if self.cancelled is None else self.cancelled.reason
         error = received_error(code, payload, reason, self.driver.connection)
         loss = self.driver.loss
+        if isinstance(error, NetworkError) and self.core is not None:
+            # What has never left can never have started.
+            error.retryable = self.core.number is None
         if code == ErrorCode.SESSION_LOST and isinstance(loss, TelewireError) and self.core is not None:
             # An exchange is lost alone, and its transport knows why.
             if self.driver.connection.exchange:
@@ -158,7 +161,7 @@ class OutgoingCall(Closing, CallEnd):
         """Run the callbacks."""
         reason: BaseException | None = None if self.quiet else self.error or self.cancelled
         if reason is None and code:
-            reason = close_reason(code, payload)
+            reason = close_reason(code, payload, self.driver.connection)
         self.note_end(reason)
 
     # --- to the handle ---------------------------------------------------------------------------

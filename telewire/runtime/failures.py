@@ -149,11 +149,11 @@ def name_of(code: int) -> str:
         return f"error code {code}"
 
 
-def close_reason(code: int, payload: bytes) -> TelewireError | None:
+def close_reason(code: int, payload: bytes, connection: object) -> TelewireError | None:
     """What ``on_close`` gets for the end of a call: None where it ended as ends should."""
     if code == ErrorCode.NONE:
         return None
-    return received_error(code, payload)
+    return received_error(code, payload, connection=connection)
 
 
 def log_bug(error: BaseException, what: str) -> str:

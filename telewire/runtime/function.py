@@ -157,7 +157,7 @@ class FunctionState(StreamEnd):
 
     def reset(self, code: int, payload: bytes) -> None:
         """It is revoked: the call that it came with is over."""
-        self.callbacks.close(close_reason(code, payload))
+        self.callbacks.close(close_reason(code, payload, self.driver.connection))
 
     def dropped(self) -> None:
         """The handle is gone, so no call on it follows."""

@@ -167,7 +167,7 @@ class IncomingCall(Closing, CallEnd):
         if self._stop_code is not None:
             return
         self._stop_code = code
-        self.note_end(close_reason(code, payload))
+        self.note_end(close_reason(code, payload, self.driver.connection))
         limits = self.driver.connection.limits
         self._cleanup = self.driver.backend.call_at(
             self.driver.backend.now() + limits.cleanup_seconds, self._cleanup_over
@@ -179,7 +179,7 @@ class IncomingCall(Closing, CallEnd):
         if self._failure is not None:
             self.note_end(self._failure)
         else:
-            self.note_end(close_reason(code, payload) if code else None)
+            self.note_end(close_reason(code, payload, self.driver.connection) if code else None)
 
     # --- from this side --------------------------------------------------------------------------
 

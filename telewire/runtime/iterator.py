@@ -111,7 +111,7 @@ class ItemBuffer(StreamEnd):
                 if code != ErrorCode.NONE
                 else None
             )
-            self.finish(close_reason(code, payload))
+            self.finish(close_reason(code, payload, self.driver.connection))
 
     def dropped(self) -> None:
         """Nobody will take more; a handle that is still there has ended."""

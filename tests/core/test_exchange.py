@@ -101,6 +101,32 @@ def test_limits_of_an_earlier_exchange_hold_until_the_hello() -> None:
     client.call("f", bytes(2000))
 
 
+def test_a_server_takes_what_is_sent_before_it_has_stated_its_limits() -> None:
+    """TW-SES-071: the client goes by the defaults until then, so they are the least in an exchange."""
+    small = Limits(fragment_bytes=1024, batch_bytes=2048, batch_frames=1, message_bytes=1 << 21)
+    both = Both(server=small)
+    ours = both.client.call("f", bytes(1 << 20), [(K.BYTES, None)])
+    both.client.send_chunk(ours.declared[0], bytes(200_000))
+    # All of it leaves without a word of the server.
+    batches = both.client.data_to_send(1 << 22)
+    assert max(map(len, batches)) > 190_000
+    for each in batches:
+        both.server.receive_data(each, 0.0)
+    [stated] = [frame for frame in sent(both.server) if isinstance(frame, f.Hello)]
+    assert (stated.limits[0], stated.limits[1], stated.limits[14]) == (65_536, 262_144, 16_384)
+    assert stated.limits[2] == 1 << 21
+    received = both.server.events_received()
+    assert names(received) == ["HelloReceived", "CallReceived", *["ChunkReceived"] * 4]
+
+
+def test_sizes_stated_earlier_hold_no_more_where_they_were_larger() -> None:
+    """TW-SES-071: another worker, or the same after a restart, may take no more than the defaults."""
+    large = Limits(fragment_bytes=1 << 20, batch_bytes=1 << 21, message_bytes=1 << 25)
+    client = Connection("client", exchange=True, peer_limits=large)
+    client.call("f", bytes((1 << 24) + 1))
+    assert max(map(len, client.data_to_send(1 << 26))) <= Limits().batch_bytes
+
+
 def test_an_exchange_is_one_call_of_the_clients() -> None:
     both = Both()
     _, theirs = both.call()

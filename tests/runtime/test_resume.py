@@ -197,6 +197,52 @@ async def test_a_session_that_expires_says_what_is_lost(connected: Connected) ->
             await world.remote.wait()
 
 
+async def test_a_lost_session_says_what_may_have_run_and_its_ends_are_told_as_much(
+    connected: Connected,
+) -> None:
+    """A call that never left never started; what ``on_close`` is told says as much as what is raised."""
+    service = Service()
+    reasons: list[BaseException | None] = []
+    started = anyio.Event()
+
+    @service.function
+    async def wait(name: str) -> None:
+        get_context().on_close(lambda reason: reasons.append(reason))
+        started.set()
+        await anyio.sleep_forever()
+
+    limits = Limits(resume_seconds=0.05)
+    async with connected(service, limits=limits, resume=True, settle=False) as world:
+        told: list[BaseException | None] = []
+        may_have_run = world.remote.wait("first")
+        may_have_run.on_close(lambda reason: told.append(reason))
+        await started.wait()
+        world.shut()
+        # It leaves; whether it arrives nobody says.
+        unheard = world.remote.wait("unheard")
+        await until(lambda: unheard._state.core.number is not None)
+        never_left: list[Any] = []
+
+        def call_while_away(state: str) -> None:
+            if state == "reconnecting":
+                never_left.append(world.remote.wait("second"))
+
+        world.client.on_state(call_while_away)
+        world.cut()
+        await until(lambda: bool(never_left))
+        error, unsent = await caught(may_have_run), await caught(never_left[0])
+        await caught(unheard)
+        assert isinstance(error, SessionLost)
+        assert isinstance(unsent, SessionLost)
+        assert (error.retryable, unsent.retryable) == (False, True)
+        await until(lambda: bool(reasons and told))
+        assert isinstance(told[0], SessionLost)
+        assert isinstance(reasons[0], SessionLost)
+        numbers = (error.first_missing, error.last_missing)
+        assert numbers[0] is not None
+        assert (told[0].first_missing, told[0].last_missing) == numbers
+
+
 async def test_a_call_that_is_not_resumable(connected: Connected) -> None:
     service = Service()
     reasons: list[BaseException | None] = []

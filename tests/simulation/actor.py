@@ -58,6 +58,8 @@ class Actor(App):
         self.results: dict[Call, tuple[int, bytes]] = {}
         self.in_flight: dict[Call, Stream] = {}
         self.to_lose: list[Call] = []
+        self.names: dict[tuple[int | None, bool], Stream] = {}
+        self.last_payload = b""
         # On which transport calls of ours have left, by the number of the attempt that brought it; and the
         # one in use, as far as we have heard.
         self.left_on: dict[Call, int] = {}
@@ -129,22 +131,54 @@ class Actor(App):
             first, last = self.connection.missing
             assert first <= arrivals.count <= last == departures.emitted - 1
 
+    def find(self, stream: Stream) -> Stream:
+        """Our own handle of what the other side calls ``stream``."""
+        key = (stream.number, not stream.opened_here)
+        if key not in self.names:
+            everything = (*self.known, *self.asked, *self.started)
+            self.names = {(each.number, each.opened_here): each for each in everything}
+        assert key in self.names, f"{stream} is nothing that the other side knows of"
+        return self.names[key]
+
+    def arrived(self, stream: Stream, payloads: list[bytes]) -> None:
+        """Note what has come, and hold it against what the other side has sent: that comes next (I1, I9)."""
+        assert self.other is not None
+        sent = self.other.sent.get(self.other.find(stream), [])
+        got = self.got.setdefault(stream, [])
+        if stream.kind is Kind.BYTES:
+            [chunk] = payloads
+            assert b"".join(sent).startswith(chunk, sum(map(len, got))), "other bytes come than were sent"
+        else:
+            assert sent[len(got) : len(got) + len(payloads)] == payloads, "other items come than were sent"
+        got += payloads
+
+    def ended_in_order(self, stream: Stream) -> None:
+        """The end comes behind everything (I1)."""
+        assert self.other is not None
+        self.natural.add(stream)
+        sent, got = self.other.sent.get(self.other.find(stream), []), self.got.get(stream, [])
+        assert b"".join(sent) == b"".join(got), "the end has come, and something before it has not"
+
     def remember(self, event: Event) -> None:
-        """Note what has come."""
+        """Note what has come, and compare it."""
         if isinstance(event, ItemReceived | ChunkReceived):
-            self.got.setdefault(event.stream, []).append(event.payload)
+            self.arrived(event.stream, [event.payload])
         elif isinstance(event, ItemsReceived):
             items = cbor2.loads(event.payload)
             assert len(items) == event.count
-            self.got.setdefault(event.stream, []).extend(cbor2.dumps(item) for item in items)
+            self.arrived(event.stream, [cbor2.dumps(item) for item in items])
         elif isinstance(event, StreamEnded):
-            self.natural.add(event.stream)
+            self.ended_in_order(event.stream)
         elif isinstance(event, StreamStopped):
             owner = event.stream.call
             if owner is not None and not owner.over:
                 self.stopped.add(event.stream)
         elif isinstance(event, CallReceived):
             self.started[event.call] = event.payload
+            assert self.other is not None
+            asked = self.other.find(event.call)
+            assert isinstance(asked, Call)
+            assert self.other.asked[asked] == event.payload, "a call came with another payload"
             if isinstance(event.target, Stream):
                 number = event.call.number
                 assert number is not None
@@ -152,6 +186,10 @@ class Actor(App):
                 self.last_on[event.target] = number
         elif isinstance(event, CallResolved):
             self.results[event.call] = (0, event.payload)
+            assert self.other is not None
+            answered = self.other.find(event.call)
+            assert isinstance(answered, Call)
+            assert self.other.answers[answered] == event.payload, "an answer is another one than was given"
         elif isinstance(event, CallRejected):
             self.results[event.call] = (event.code, event.payload)
         elif isinstance(event, CallOver):
@@ -177,7 +215,8 @@ class Actor(App):
         """An encoded byte string that no other payload of this side equals."""
         self.count += 1
         content = self.count.to_bytes(4, "big") + bytes(SIZES[self.choose(len(SIZES))])
-        return encode_head(BYTES, len(content)) + content
+        self.last_payload = encode_head(BYTES, len(content)) + content
+        return self.last_payload
 
     def call(self) -> None:
         """Call, and remember with what."""
@@ -186,7 +225,7 @@ class Actor(App):
         super().call()
         for call in self.mine:
             if call not in before:
-                self.asked[call] = b""
+                self.asked[call] = self.last_payload
                 # Some are lost with their transport.
                 call.resumable = self.choose(6) > 0
 
@@ -235,7 +274,7 @@ class Actor(App):
         except ResourceExhausted:
             return
         self.mine[call] = 0
-        self.asked[call] = b""
+        self.asked[call] = self.last_payload
         self.in_flight[call] = function
         self.connection.release(function)
         self.ended.add((function, "receive"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -33,7 +33,14 @@ class Everything:
         self.got.setdefault(what, []).append(value)
 
     async def mix(
-        self, data: ByteStream, numbers: AsyncIterator[int], tick: Callable[[int], Any], text: str
+        self,
+        data: ByteStream,
+        numbers: AsyncIterator[int],
+        tick: Callable[[int], Any],
+        later: Awaitable[int],
+        refused: Awaitable[int],
+        passed: Channel[int, int],
+        text: str,
     ) -> dict[str, Any]:
         """Take one of everything, and give one of everything."""
         self.got = {"text": [text]}
@@ -60,9 +67,33 @@ class Everything:
         async def failing() -> int:
             raise Abort("not today")
 
+        async def settled() -> list[Any]:
+            """What became of what the client has promised."""
+            number = await later
+            self.note("promised", number)
+            try:
+                said: object = await refused
+            except Abort as error:
+                said = error.value
+            self.note("refused", said)
+            return [number, said]
+
+        async def talked() -> int:
+            """Use the channel that the client passed; the sum of its messages."""
+            total = 0
+            for number in range(20):
+                self.note("replies", await passed.request(number))
+                message = await passed.receive()
+                self.note("passed", message)
+                total += message
+            await passed.aclose()
+            return total
+
         return {
             "total": total(),
             "failing": failing(),
+            "settled": settled(),
+            "talked": talked(),
             "squares": squares(),
             "channel": channel.peer,
             "download": ByteStream(iter([bytes([number]) * CHUNK for number in range(COUNT)])),
@@ -96,13 +127,33 @@ async def exchange_everything(remote: Any, server: Everything) -> None:
         ticks.append(number)
         return number + 100
 
+    own = Channel[int, int]()
+    asked: list[int] = []
+    downloaded: list[bytes] = []
+    ready = anyio.Event()
+
+    async def reply(message: int) -> int:
+        asked.append(message)
+        await own.send(message + 1000)
+        return message + 500
+
+    async def later() -> int:
+        await ready.wait()
+        return len(downloaded[0])
+
+    async def refused_later() -> int:
+        await ready.wait()
+        raise Abort("not here")
+
+    own.listen(reply)
     pieces = [bytes([number]) * CHUNK for number in range(COUNT)]
     text = "some text " * 200
-    value = await remote.mix(ByteStream(iter(pieces)), numbers(), tick, text)
+    value = await remote.mix(
+        ByteStream(iter(pieces)), numbers(), tick, later(), refused_later(), own.peer, text
+    )
     squares: list[int] = []
     replies: list[int] = []
     back: list[int] = []
-    downloaded: list[bytes] = []
     endless: list[int] = []
 
     async def read_squares() -> None:
@@ -117,6 +168,7 @@ async def exchange_everything(remote: Any, server: Everything) -> None:
 
     async def download() -> None:
         downloaded.append(await value["download"].read())
+        ready.set()
 
     async def stop_endless() -> None:
         before = len(server.closed)
@@ -132,6 +184,8 @@ async def exchange_everything(remote: Any, server: Everything) -> None:
             group.start_soon(part)
     assert [await value["double"](number) for number in range(5)] == [0, 2, 4, 6, 8]
     assert await value["total"] == COUNT * CHUNK
+    assert await value["settled"] == [COUNT * CHUNK, "not here"]
+    assert await value["talked"] == sum(range(1000, 1020))
     for refused, said in ((value["failing"], "not today"), (remote.fails(7), [7])):
         answer: object = None
         try:
@@ -152,12 +206,17 @@ async def exchange_everything(remote: Any, server: Everything) -> None:
     assert downloaded == [b"".join(pieces)]
     assert endless == list(range(31))
     assert ticks == sent
+    assert asked == list(range(20))
     assert server.got == {
         "text": [text],
         "numbers": sent,
         "ticked": [number + 100 for number in sent],
         "bytes": [b"".join(pieces)],
         "messages": list(range(20)),
+        "promised": [COUNT * CHUNK],
+        "refused": ["not here"],
+        "replies": [number + 500 for number in range(20)],
+        "passed": [number + 1000 for number in range(20)],
     }
 
 

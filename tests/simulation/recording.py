@@ -147,6 +147,8 @@ class Side:
         what = "argument" if isinstance(event, CallReceived) else "result"
         call, declared = event.call, event.declared  # type: ignore[union-attr]  # a call or its answer
         self.label(declared, *(f"{call.app} {what} {index}" for index in range(len(declared))))
+        if declared:
+            self.told[f"{self.name}: {call.app} {what}s"] = [stream.kind for stream in declared]
         return tuple(declared)
 
 
@@ -156,19 +158,20 @@ def item(number: int, size: int = 20) -> bytes:
 
 
 class Client(Side):
-    """Calls, uploads, cancels, and serves a function."""
+    """Calls and passes one of each kind, cancels, and serves a function."""
 
     cancelled: Call | None = None
+    promise: Stream | None = None
 
     def begin(self) -> None:
         """Start everything."""
-        call = self.call(
-            "everything", "everything", bytes(BIG), (K.ITEMS, None), (K.BYTES, None), (K.FUNCTION, 7)
-        )
-        items, upload, _ = call.declared
+        kinds = [(K.ITEMS, None), (K.BYTES, None), (K.FUNCTION, 7), (K.PROMISE, None), (K.CHANNEL, 13)]
+        call = self.call("everything", "everything", bytes(BIG), *kinds)
+        items, upload, _, self.promise, channel = call.declared
         # The server stops these items once it has five, and these bytes come to their end.
         self.send(items, [item(number) for number in range(5)], lambda stream: None)
         self.send(upload, [bytes([number]) * 130 for number in range(12)], self.connection.end)
+        self.send(channel, [item(number, 60) for number in range(4)], lambda stream: None)
         self.call("fails", "fails", b"\x01")
         self.call("endless", "endless", b"\x02")
         self.cancelled = self.call("slow", "slow", b"\x03")
@@ -190,6 +193,12 @@ class Client(Side):
             self.name_declared(event)
         elif label == "endless result 0" and notes == 3 and not isinstance(event, CallOver):
             connection.stop(event.stream)  # type: ignore[union-attr]  # it has a stream
+        elif label == "everything result 1" and isinstance(event, StreamEnded):
+            # The download has ended here.
+            assert self.promise is not None
+            connection.resolve(self.promise, b"\x0b")
+        elif label == "everything argument 4" and isinstance(event, StreamEnded):
+            self.send(event.stream, [], connection.end)
         elif label == "everything result 2" and isinstance(event, StreamEnded):
             # The upload has ended over there.
             assert self.cancelled is not None
@@ -200,7 +209,7 @@ class Client(Side):
 
 
 class Server(Side):
-    """Answers all that, with streams of its own, and calls back."""
+    """Answers all that, with streams of its own, calls back, and asks on the channel it was passed."""
 
     def react(self, event: Event, label: str, notes: int) -> None:
         """Follow the part."""
@@ -214,8 +223,10 @@ class Server(Side):
             connection.stop(event.stream, ErrorCode.NONE, b"\x05")  # type: ignore[union-attr]  # it has a stream
         elif label == "everything argument 1" and isinstance(event, StreamEnded):
             connection.resolve(self.promise, b"\x06")
-        elif isinstance(event, StreamEnded) and event.stream.kind is K.CHANNEL:
+        elif label == "everything result 5" and isinstance(event, StreamEnded):
             self.send(event.stream, [], connection.end)
+        elif label == "channel request 4" and isinstance(event, CallResolved):
+            self.send(self.passed, [], connection.end)
         assert not isinstance(event, CallRejected | StreamStopped) or label.startswith(
             ("endless", "everything")
         )
@@ -245,6 +256,10 @@ class Server(Side):
             for number in (1, 2):
                 self.call(f"callback {number}", arguments[2], item(number, 3))
             connection.release(arguments[2])
+            self.passed = arguments[4]
+            self.send(self.passed, [item(number, 50) for number in range(6)], lambda stream: None)
+            for number in (3, 4):
+                self.call(f"channel request {number}", self.passed, item(number, 3))
         elif label != "slow":
             self.answer(call, event.payload)
 

@@ -1,8 +1,8 @@
-"""Cuts sessions for a while: behind every byte in virtual time, then hundreds of times on real sockets.
+"""Strains sessions for a while: cut hundreds of times on real sockets, on slow links, cut behind every byte.
 
-``python tests/simulation/soak.py [--cuts N] [--seed N] [--stride N]``, or ``make soak``. What the sides got
-is compared with what was sent, item by item; it ends with status 1 at the first difference, and says
-where the cut was.
+``python tests/simulation/soak.py [--cuts N] [--seed N] [--share N] [--stride N]``, or ``make soak``. What the
+sides got is compared with what was sent, item by item; it ends with status 1 at the first difference, and
+says where the cut was. On the slow links nobody may be declared dead, though two seconds of silence do that.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import random
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
@@ -20,6 +21,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "transports"), str(ROOT / "spec")]
     sys.path.remove(str(Path(__file__).parent))
 
+from telewire import Limits, Service
 from telewire.runtime.transport import TransportName
 from telewire_transports import connect
 from tests.simulation.cuts import TOLD, check_cut, offsets
@@ -28,6 +30,10 @@ from tests.transports.middle import middle_of
 
 TRANSPORTS: tuple[TransportName, ...] = ("websocket", "sse", "http")
 SECONDS = 30.0
+MIB = 1 << 20
+SLOW = ((40 * MIB, 1_000_000), (100 * MIB, 5_000_000))
+"""Bytes of a download, and the bytes a second that its link carries."""
+IMPATIENT = Limits(idle_seconds=0.5, dead_seconds=2.0)
 
 
 def say(text: str) -> None:
@@ -76,11 +82,43 @@ async def cut_sockets(transport: TransportName, cuts: int, seed: int) -> int:
     return done
 
 
+async def download(transport: TransportName, size: int, rate: int, seed: int) -> float:
+    """Download from a generator of bytes over a slow link; how many seconds it took.
+
+    Raises:
+        AssertionError: something is missing, differs, or the link was taken for dead.
+    """
+    piece = random.Random(seed).randbytes(64 * 1024)
+    service: Service[None] = Service()
+
+    @service.function
+    async def blocks() -> AsyncIterator[bytes]:
+        for number in range(size // len(piece)):
+            yield number.to_bytes(4, "big") + piece[4:]
+
+    states: list[str] = []
+    began = anyio.current_time()
+    async with serving(service, limits=IMPATIENT) as port, middle_of(port) as middle:
+        middle.rate = rate
+        url = f"http://127.0.0.1:{middle.port}/telewire"
+        client = connect(url, transport=transport, limits=IMPATIENT)
+        client.on_state(states.append)
+        async with client as remote:
+            number = 0
+            async for block in remote.blocks():
+                assert block == number.to_bytes(4, "big") + piece[4:], f"{transport}: block {number} differs"
+                number += 1
+            assert number == size // len(piece), f"{transport}: {number} blocks came"
+            assert states == ["connected"], f"{transport}: the link was taken for dead: {states}"
+    return anyio.current_time() - began
+
+
 def main() -> int:
     """Take the arguments of the command line."""
     parser = argparse.ArgumentParser(description="Cut sessions, and compare what arrives.")
     parser.add_argument("--cuts", type=int, default=300, help="on real sockets, of each transport")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--share", type=int, default=1, help="of the slow downloads, one part of so many")
     parser.add_argument("--stride", type=int, default=1, help="in virtual time, every so many bytes")
     options = parser.parse_args()
     for transport in TRANSPORTS:
@@ -88,6 +126,10 @@ def main() -> int:
         done = anyio.run(cut_sockets, transport, options.cuts, options.seed)
         seconds = time.monotonic() - began
         say(f"{transport}: {done} cuts of {options.cuts} in {seconds:.0f} s, nothing differs")
+        for size, rate in SLOW:
+            seconds = anyio.run(download, transport, size // options.share, rate, options.seed)
+            what = f"{size // options.share / MIB:g} MiB at {rate / 1e6:g} MB/s"
+            say(f"{transport}: {what} in {seconds:.0f} s, nothing differs, nobody was taken for dead")
     cut_bytes(options.stride)
     return 0
 

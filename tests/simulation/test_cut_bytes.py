@@ -5,12 +5,21 @@ from __future__ import annotations
 import pytest
 
 from telewire.testing.network import Network
+from telewire.wire.frames import Kind as K
 from tests.simulation.cuts import TOLD, check_cut, offsets, whole
 from tests.simulation.recording import Recording
 
 STRIDE = 5
 """Every so many bytes here; all of them by ``make soak``. No frame is so short that it is left out."""
 PARTS = 8
+USES: dict[object, set[str]] = {
+    K.ITEMS: {"data"},
+    K.BYTES: {"data", "StreamEnded"},
+    K.PROMISE: {"StreamEnded"},
+    K.FUNCTION: {"calls"},
+    K.CHANNEL: {"data", "StreamEnded", "calls"},
+}
+"""What is heard of each primitive that is passed, at least."""
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -30,6 +39,27 @@ def test_i1_the_recorded_conversation_mixes_everything() -> None:
     wanted = {"CallReceived", "CallResolved", "CallRejected", "CallStopped", "CallOver"}
     assert kinds == wanted | {"StreamEnded", "StreamFailed", "StreamReset", "StreamStopped"}
     assert len(told) > 30
+
+
+@pytest.mark.parametrize(
+    ("giver", "taker", "label"),
+    [
+        pytest.param("client", "server", "everything argument", id="up"),
+        pytest.param("server", "client", "everything result", id="down"),
+    ],
+)
+def test_i1_every_primitive_is_passed_and_used(giver: str, taker: str, label: str) -> None:
+    told, _ = whole()
+    passed = told[f"{taker}: {label}s"]
+    assert set(passed) == USES.keys()
+    heard: dict[object, set[str]] = {kind: set() for kind in USES}
+    for index, kind in enumerate(passed):
+        notes = told.get(f"{taker}: {label} {index}", [])
+        heard[kind] |= {note[0] if isinstance(note, tuple) else "data" for note in notes}
+        # A function, and an end of a channel, is called at who gave it away.
+        heard[kind] |= {"calls" for each in told if each.startswith(f"{giver}: {label} {index} call ")}
+    for kind, uses in USES.items():
+        assert uses <= heard[kind], f"{kind}: {heard[kind]}"
 
 
 def test_i1_what_a_crash_has_taken_is_a_typed_loss() -> None:

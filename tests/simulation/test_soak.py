@@ -47,7 +47,9 @@ def test_the_command_tells_what_it_did() -> None:
         "1",
         "--stride",
         "2000",
+        "--share",
+        "40",
     ]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.count("nothing differs") == 4
+    assert ran.stdout.count("nothing differs") == 10

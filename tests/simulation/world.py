@@ -1,12 +1,16 @@
 """Simulation: peers, a network, and everything that can befall them, as a seed says.
 
 Clients and a server talk at random while transports are cut, swallow, stall and are exchanged, and
-sides crash and come back. What must hold is checked while it runs (I1 to I5, I9, I10); then every fault
-is healed, and every call must settle, every credit return and nothing be left.
+sides crash and come back. While it runs, each payload and end that arrives is held against what was sent
+on its stream (I1, I9), each call and each half ends once (I5, I10), a ledger audits credit by frames alone
+(I2), and what is counted as open is what stands in the tables (I3). Then every fault is healed: who stops
+reading reaches the body in time (I4), what nobody reads keeps nothing else from its end (I9), and every
+call must settle, every credit return and nothing be left (I3). These need an end, so they come once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from random import Random
 
@@ -15,8 +19,9 @@ from fuzz.party import LIMITS
 from telewire.core.connection import Connection
 from telewire.core.flow import Pool
 from telewire.core.states import HalfState
-from telewire.core.streams import Stream
+from telewire.core.streams import Call, Stream
 from telewire.testing.network import Host, Network, Peer, Told
+from telewire.wire import frames as f
 from telewire.wire.codec import decode_batch
 from telewire.wire.frames import Kind
 from tests.simulation.actor import SENT, Actor, is_reading
@@ -24,6 +29,8 @@ from tests.simulation.actor import SENT, Actor, is_reading
 __all__ = ["Simulation", "simulate"]
 
 TOLD: tuple[Told, ...] = ("both", "both", "client", "server", "nobody")
+BARE = (f.Hello, f.Resume, f.Resumed, f.Ack, f.Ping, f.Pong, f.Position)
+"""What has no position (TW-SES-001)."""
 POOL = 512 * 1024
 HEALING = 200.0
 """Seconds in which all that was cut has found back or has expired: a dead time, and a resume window."""
@@ -52,7 +59,8 @@ class Simulation:
         self.clock = [0.0]
         self.actors: list[Actor] = []
         self.clients: list[Actor] = []
-        self.ledgers: dict[object, Ledger] = {}
+        self.ledgers: dict[Connection, Ledger] = {}
+        self.positions: dict[Connection, int] = {}
         self.faults: dict[str, int] = {}
         self.actor_of: dict[Connection, Actor] = {}
         self.network.on_batch = self.audit
@@ -96,12 +104,32 @@ class Simulation:
         if sent and peer.connection in self.actor_of:
             self.actor_of[peer.connection].note_left()
         ledger = self.ledgers.get(peer.connection)
-        if ledger is None or self.network.repeats:
+        if ledger is None:
             return
         client = peer.connection.side == "client"
-        for frame in decode_batch(batch, self.limits):
-            if sent is (type(frame).__name__ == "Grant"):
+        frames: Iterable[f.Frame] = decode_batch(batch, self.limits)
+        if self.network.repeats and not sent:
+            frames = self.new(peer.connection, tuple(frames))
+        for frame in frames:
+            if sent is isinstance(frame, f.Grant):
                 ledger.emitted(client is sent, frame)
+
+    def new(self, connection: Connection, frames: tuple[f.Frame, ...]) -> Iterator[f.Frame]:
+        """Those frames that have not come before; none where others are missing (TW-SES-051, 052)."""
+        first = frames[0]
+        if not isinstance(first, f.Position):
+            return
+        count = self.positions.get(connection, 0)
+        position = first.position
+        if position > count:
+            return
+        for frame in frames:
+            if isinstance(frame, BARE):
+                continue
+            if position >= count:
+                self.positions[connection] = position + 1
+                yield frame
+            position += 1
 
     # --- what happens ----------------------------------------------------------------------------
 
@@ -168,7 +196,7 @@ class Simulation:
     # --- what must hold --------------------------------------------------------------------------
 
     def check(self) -> None:
-        """I2, and the bounds of what is held."""
+        """I2, I3 as far as it can be seen before the end, and the bounds of what is held."""
         for actor in self.actors:
             connection = actor.connection
             if not actor.alive:
@@ -178,11 +206,31 @@ class Simulation:
             assert connection._incoming_calls <= self.limits.open_calls
             departures = connection._departures
             assert departures is None or departures.held <= self.limits.replay_bytes
+            arrivals = connection._arrivals
+            if self.network.repeats and arrivals is not None:
+                assert arrivals.count == self.positions.get(connection, 0), "a frame was taken twice or never"
+            self.check_tables(actor)
             if actor.other is not None and actor.other.alive:
                 self.check_credit(actor, actor.other)
 
+    def check_tables(self, actor: Actor) -> None:
+        """What is over stands in no table, and what is counted as open is open (I3)."""
+        connection = actor.connection
+        ours, theirs = connection._ours.values(), connection._theirs.values()
+        assert not any(stream.retired for stream in (*ours, *theirs)), "what is over is still in a table"
+        # Besides those in the tables: calls that are yet to leave, and bodies that go on behind an answer.
+        unsent = [call for call in actor.mine if call.number is None]
+        asked = {stream for stream in (*ours, *unsent) if isinstance(stream, Call)}
+        taken = {stream for stream in (*theirs, *actor.bodies) if isinstance(stream, Call)}
+        waiting = connection._waiting_calls.keys()
+        assert waiting <= asked
+        assert len(asked - waiting) == connection._outgoing_calls, f"{asked}; {waiting} wait"
+        assert len(taken) == connection._incoming_calls, f"{taken} are open"
+
     def check_credit(self, sender: Actor, receiver: Actor) -> None:
         """No sender is ahead of what its receiver has granted, nor a receiver of its window."""
+        accounts = self.ledgers[sender.connection].accounts
+        client = sender.connection.side == "client"
         for stream in [*sender.connection._ours.values(), *sender.connection._theirs.values()]:
             if stream.send is None or stream.number is None:
                 continue
@@ -191,6 +239,8 @@ class Simulation:
             if other is None or other.receive is None:
                 continue
             window = other.receive.window
+            account = accounts.get((stream.opened_here is client, stream.number, client))
+            assert account is None or account.spent <= stream.send.window.used, "more came than was counted"
             assert stream.send.window.used <= stream.send.window.limit
             assert stream.send.window.limit <= window.limit or stream.kind is Kind.CALL
             if other.receive.state in (HalfState.OPEN, HalfState.ENDING):

@@ -60,14 +60,34 @@ def test_our_driver_passes_the_core_set(run_python: Run, tmp_path: Path) -> None
     assert not re.search(r"(?:src|href)=\"(?!#)", page), "the page asks for something else"
 
 
-def test_our_machine_behind_our_websockets(run_python: Run) -> None:
+@pytest.mark.parametrize(
+    ("carrier", "suites"),
+    [
+        ("websocket", ["limits", "resume", "pairs"]),
+        ("HTTP session", ["carriers", "credit"]),
+        ("SSE and POST", ["carriers", "resume"]),
+        ("exchange", ["exchange", "keepalive"]),
+    ],
+)
+def test_our_machine_behind_our_adapters(run_python: Run, carrier: str, suites: list[str]) -> None:
     known = Path(__file__).parents[2] / "spec" / "known_failing.txt"
-    suites = [part for suite in ("limits", "resume", "pairs") for part in ("--only", suite)]
-    driver = f"{DRIVER} --carrier websocket"
-    done = run_python("-m", "telewire_spec", "run", "--command", driver, *suites, "--known-failing", known)
+    only = [part for suite in suites for part in ("--only", suite)]
+    driver = f"{DRIVER} --carrier {shlex.quote(carrier)}"
+    options = ["--known-failing", known, "--patience", str(PATIENCE)]
+    done = run_python("-m", "telewire_spec", "run", "--command", driver, *only, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"conformance: \d+ pass$", done.stdout, re.MULTILINE)
-    assert re.search(r"resume +client, websocket", done.stdout)
+    for role in ("client", "server"):
+        assert re.search(rf"{suites[0]} +{role}, {carrier}", done.stdout)
+
+
+def test_a_carrier_is_not_asked_for_what_it_does_not_carry(run_python: Run) -> None:
+    """No bytes are a sign of life for the client of a session (TW-SES-106); an exchange is no session."""
+    options = ["--only", "errors/batch/none/no-bytes", "--only", "exchange/client/calls"]
+    driver = f"{DRIVER} --carrier 'HTTP session'"
+    done = run_python("-m", "telewire_spec", "run", "--command", driver, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "conformance: 1 pass, 1 unsupported" in done.stdout
 
 
 def test_a_failure_is_told_with_its_sentence_and_log(run_python: Run, tmp_path: Path) -> None:
@@ -96,6 +116,9 @@ def test_a_failure_is_told_with_its_sentence_and_log(run_python: Run, tmp_path: 
     [
         (["run"], 2, "Say what is to be tested"),
         (["run", "--command", "no-such-program-anywhere"], 2, "is no driver"),
+        (["run", "--url", "ws://127.0.0.1:9/telewire"], 2, "Nothing can be tested there. ws://127.0.0.1:9/"),
+        (["run", "--url", "127.0.0.1:9"], 2, "127.0.0.1:9 begins with ''; use ws, wss, http or https"),
+        (["--help"], 0, "described in"),
         (["run", "--command", DRIVER, "--set", "golden"], 2, "There is no set 'golden'; there are core"),
         (["run", "--command", DRIVER, "--only", "nothing"], 2, "No case is left"),
         (["list", "calls/answer"], 0, "calls/answer/value: A call that arrives"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 import yaml
 
 from telewire_spec.casefile import BadScenario, load_file, load_suites
-from telewire_spec.plan import chosen, requirement_sets
+from telewire_spec.frozen import problems, requirement_sets
+from telewire_spec.plan import chosen
 from telewire_spec.rules import rule_texts
 from tests.spec.schema import Schema
 from tests.test_spec_ids import known_ids
@@ -62,11 +64,30 @@ def test_sets_hold_cases() -> None:
     cases = load_suites()
     sets = requirement_sets()
     assert set(sets) == {"core", "full", "resume", "exchange", "carriers", "promotion"}
-    for name, patterns in sets.items():
-        assert all(chosen(cases, patterns=[pattern]) for pattern in patterns), name
-    everything = {case.id for name in sets if name != "core" for case in chosen(cases, named_set=name)}
-    assert everything == {case.id for case in cases}
-    assert {case.id for case in chosen(cases, named_set="core")} < everything
+    assert {case for name in sets if name != "core" for case in sets[name]} == {case.id for case in cases}
+    assert set(sets["core"]) < set(sets["full"])
+    assert {case.id for case in chosen(cases, named_set="core")} == set(sets["core"])
+
+
+def test_sets_are_what_they_were() -> None:
+    assert problems(load_suites()) == [], "Run python -m telewire_spec.frozen, and commit what it changed."
+
+
+def test_no_case_goes_or_comes_unseen() -> None:
+    """An id that was given stays (TW-DOC-001 is what the sets mean), and a new case is told."""
+    cases = load_suites()
+    [gone] = problems(cases[1:])
+    assert f"{cases[0].id} stands in a set of version 1.0 and is gone" in gone
+    [new] = problems([*cases, replace(cases[0], id="calls/newer")])
+    assert "calls/newer is not listed in core full" in new or "calls/newer is not listed in full" in new
+
+
+@pytest.mark.parametrize("name", ["core", "full"])
+def test_who_offers_nothing_else_is_asked_for_nothing_else(name: str) -> None:
+    """TW-DOC-001 and TW-DOC-002: chapter 7 binds nobody there, and no case needs what it describes."""
+    for case in chosen(load_suites(), named_set=name):
+        assert not [rule for rule in case.rules if rule.startswith("TW-SES-")], case.id
+        assert (case.sort, case.resume) == ("connection", False), case.id
 
 
 def test_filters_and_seeds() -> None:

@@ -176,7 +176,8 @@ def test_frames_that_are_taken_encode_to_the_same_meaning() -> None:
         again = encode_batch([encode_frame(frame) for frame in frames])
         assert len(again) <= len(data), vector.id
         without = [frame for frame in frames if getattr(frame, "extensions", None) == {}]
-        if not without:  # A sender leaves an empty map out.
+        # A sender leaves an empty map out, and a NaN is equal to nothing.
+        if not without and b"\xf9\x7e\x00" not in again:
             assert decode_batch(again, limits) == frames, vector.id
         assert encode_batch([encode_frame(frame) for frame in decode_batch(again, limits)]) == again
 

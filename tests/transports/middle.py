@@ -23,6 +23,8 @@ class Middle:
         self.target = target
         self.piece = _CHUNK
         """Bytes that pass at once; then all others have a turn."""
+        self.rate = 0
+        """Bytes a second that pass each way of a connection; 0: all that come."""
         self.websocket_target: int | None = None
         self.websocket_gate = anyio.Event()
         self.websocket_gate.set()
@@ -107,9 +109,13 @@ class Middle:
         answers: bool,
         waits: Callable[[], anyio.Event],
     ) -> None:
+        due = anyio.current_time()
         try:
             while True:
                 data = first or await source.receive(self.piece)
+                if self.rate:
+                    due = max(due, anyio.current_time()) + len(data) / self.rate
+                    await anyio.sleep_until(due)
                 first = b""
                 await waits().wait()
                 if answers and self.forgets():

@@ -18,9 +18,14 @@ from wsproto.events import BytesMessage, TextMessage
 
 from telewire import ByteStream, CallCancelled, NetworkError, TransportUnsuitable, with_options
 from telewire.errors import ErrorCode
+from telewire.limits import Limits
 from telewire.testing.relay import open_relay
+from telewire.wire.codec import decode_batch
+from telewire.wire.frames import Close, Hello
+from telewire.wire.reader import BatchReader, write_batch
 from telewire_transports import connect
-from tests.transports.raw_websocket import client_of
+from tests.transports.raw_websocket import batch, client_of
+from tests.transports.test_http_violations import refused_post
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).with_name("asgi_server.py")
@@ -83,6 +88,37 @@ async def test_a_text_is_answered_by_the_machine(running: Running, anyio_backend
         await peer.say(TextMessage("hi"))
         await peer.say(BytesMessage(b"nobody reads this"))
         await peer.hears_the_end(ErrorCode.MALFORMED, 1003)
+
+
+@pytest.mark.parametrize("accept", ["application/telewire", "text/event-stream"])
+async def test_a_post_that_is_no_batch_is_answered_by_the_machine(
+    running: Running, accept: str, anyio_backend: str
+) -> None:
+    assert await refused_post(running.port, accept, b"\xff", "/telewire/") == ErrorCode.MALFORMED
+
+
+async def test_a_request_that_goes_on_as_no_batch_is_answered_by_the_machine(
+    running: Running, anyio_backend: str
+) -> None:
+    hello = write_batch(batch(Hello(1, 1, (), {}, None, None)))
+    async with await anyio.connect_tcp("127.0.0.1", running.port) as stream:
+        head = f"POST /telewire/ HTTP/1.1\r\nHost: 127.0.0.1:{running.port}\r\n"
+        more = "Content-Type: application/telewire\r\nTransfer-Encoding: chunked\r\n\r\n"
+        await stream.send((head + more).encode() + chunk(hello))
+        data = b""
+        while b"\r\n\r\n" not in data or data.endswith(b"\r\n\r\n"):
+            data += await stream.receive()
+        await stream.send(chunk(b"\x5f"))
+        while not data.endswith(b"\r\n0\r\n\r\n"):
+            data += await stream.receive()
+    last = data.removesuffix(b"\r\n0\r\n\r\n").rpartition(b"\r\n")[2]
+    frames = decode_batch(BatchReader(Limits()).receive_data(last)[-1], Limits())
+    assert isinstance(frames[-1], Close)
+    assert frames[-1].code == ErrorCode.MALFORMED
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
 
 
 @pytest.mark.parametrize("transport", ["websocket", "http", "sse", "exchange"])

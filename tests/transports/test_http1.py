@@ -13,6 +13,7 @@ import anyio.abc
 import pytest
 
 from telewire.core.connection import Connection
+from telewire.errors import ErrorCode
 from telewire.limits import Limits
 from telewire.runtime.transport import ExchangeTransport
 from telewire.testing.transports import Recorder
@@ -422,7 +423,7 @@ async def test_a_client_that_leaves_is_noticed_at_once(complete: bool) -> None:
     ("body", "batches"),
     [
         (write_batch(b"good") + b"\x00", [b"good"]),
-        (write_batch(bytes(70_001)), []),
+        (write_batch(bytes(262_145)), []),
         (write_batch(b"cut")[:-1], []),
         (b"\x5f\x41x\xff", []),
     ],
@@ -444,16 +445,43 @@ async def test_chunks_that_are_none(framing: bytes) -> None:
         assert answer.startswith(b"HTTP/1.1 400 ")
 
 
-async def test_where_the_response_has_begun_it_is_broken_off() -> None:
+@pytest.mark.parametrize("body", [b"zz\r\n", chunk(b"\x00")], ids=["no chunk", "no batch that is answered"])
+async def test_where_the_response_has_begun_it_is_broken_off(body: bytes) -> None:
+    async with serving(replace(LIMITS, cleanup_seconds=0.05)) as server:
+        async with dialling(server) as stream:
+            await stream.send(server.head("Transfer-Encoding: chunked"))
+            recorder = await server.exchange()
+            recorder.send(b"first")
+            await until_seen(stream, b"first\r\n")
+            await stream.send(body)
+            assert await until_closed(stream) == b""
+        assert await recorder.lost() is not None
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"\x00", ErrorCode.MALFORMED),
+        (b"\x5f\x41x\xff", ErrorCode.MALFORMED),
+        (write_batch(bytes(262_145))[:9], ErrorCode.BATCH_TOO_LARGE),
+    ],
+)
+async def test_what_is_no_batch_is_for_the_machine_to_answer(body: bytes, code: ErrorCode) -> None:
     async with serving() as server:
         async with dialling(server) as stream:
             await stream.send(server.head("Transfer-Encoding: chunked"))
             recorder = await server.exchange()
             recorder.send(b"first")
             await until_seen(stream, b"first\r\n")
-            await stream.send(chunk(b"\x00"))
-            assert await until_closed(stream) == b""
-        assert await recorder.lost() is not None
+            await stream.send(chunk(write_batch(b"good") + body))
+            await recorder.until(lambda: bool(recorder.violations))
+            assert [violation.code for violation in recorder.violations] == [code]
+            await stream.send(chunk(write_batch(b"unheard")))
+            recorder.send(b"why")
+            recorder.close()
+            assert await until_closed(stream) == chunk(write_batch(b"why")) + b"0\r\n\r\n"
+        await recorder.lost()
+        assert recorder.batches == [b"good"]
 
 
 async def test_random_bytes_harm_nobody() -> None:

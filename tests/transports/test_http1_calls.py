@@ -18,7 +18,6 @@ from telewire import (
     DeadlineExceeded,
     Limits,
     LocalProtocolError,
-    NetworkError,
     RemoteError,
     Return,
     Service,
@@ -289,19 +288,23 @@ async def test_over_tls(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
             assert await (await client.remote.echo(ByteStream(b"again"))).read() == b"again"
 
 
-async def test_a_server_with_small_limits_is_obeyed_once_they_are_known() -> None:
+async def test_a_server_with_small_limits_takes_what_its_clients_send_before_they_know() -> None:
+    """TW-SES-071: what leaves before the hello has come keeps to the defaults."""
     service = Service()
 
     @service.function
     async def length(data: bytes) -> int:
         return len(data)
 
+    @service.function
+    async def echo(data: ByteStream) -> ByteStream:
+        return ByteStream(aiter(data))
+
     limits = Limits(fragment_bytes=1024, batch_bytes=2048)
     async with serving(service, limits=limits) as url, connect(url, transport="exchange") as remote:
-        with pytest.raises(NetworkError, match="at most 2048"):
-            await remote.length(bytes(30_000))
-        assert await remote.length(bytes(100)) == 100
-        assert await remote.length(bytes(30_000)) == 30_000
+        assert await remote.length(bytes(300_000)) == 300_000
+        assert await remote.length(bytes(300_000)) == 300_000
+        assert await (await remote.echo(ByteStream(bytes(300_000)))).read() == bytes(300_000)
 
 
 # --- what it does not ----------------------------------------------------------------------------

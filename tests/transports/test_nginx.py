@@ -15,7 +15,8 @@ from telewire.runtime.transport import TransportName
 from telewire_transports import connect
 from tests.transports.exchanges import serving, until
 from tests.transports.nginx import FOUND, UPGRADE, nginx_before
-from tests.transports.test_http_sessions import Everything, mixed, port_of
+from tests.transports.raw_http import port_of
+from tests.transports.test_http_sessions import Everything, mixed
 
 pytestmark = [
     pytest.mark.anyio,

@@ -36,7 +36,7 @@ from telewire_transports import connect, serve_http1
 from telewire_transports.http1.events import NO_BATCH
 from tests.transports.exchanges import serving, until
 from tests.transports.middle import middle_of
-from tests.transports.test_http_sessions import Raw, port_of
+from tests.transports.raw_http import Raw, port_of
 
 pytestmark = pytest.mark.anyio
 HOSTS = ("127.0.0.1",)

@@ -15,13 +15,10 @@ from telewire.wire import frames as f
 from telewire.wire.codec import decode_batch
 from telewire_transports import connect
 from tests.transports.exchanges import serving
+from tests.transports.raw_http import port_of
 
 pytestmark = pytest.mark.anyio
 both = pytest.mark.parametrize("transport", ["http", "sse"])
-
-
-def port_of(url: str) -> int:
-    return int(url.rpartition(":")[2].partition("/")[0])
 
 
 async def opened(port: int, accept: str, needed: bytes) -> tuple[dict[str, str], bytes]:

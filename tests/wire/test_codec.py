@@ -464,12 +464,12 @@ def test_name_bytes_at_the_bound_and_beyond(tail: list[Any]) -> None:
         assert refused_frame(16, 1, name, 0, 1, b"x", *tail, limits=limits) is C.LIMIT_EXCEEDED
 
 
-def test_metadata_bytes_at_the_bound_and_beyond() -> None:
-    extensions: f.Extensions = {6: {"a": "b"}, 14: b"12345"}
-    limits = Limits(metadata_bytes=len(cbor2.dumps(extensions)))
-    assert decode([[4, 1, extensions]], limits) == [f.Ping(1, extensions)]
-    longer = {6: {"a": "b"}, 14: b"123456"}
-    assert refused_frame(4, 1, longer, limits=limits) is C.LIMIT_EXCEEDED
+@pytest.mark.parametrize(("value", "size"), [(b"12345", 6), (float("nan"), 9), ([{float("inf"): 1.5}], 20)])
+def test_metadata_bytes_at_the_bound_and_beyond(value: object, size: int) -> None:
+    extensions: f.Extensions = {6: {"a": "b"}, 14: value}
+    [taken] = decode([[4, 1, extensions]], Limits(metadata_bytes=8 + size))
+    assert repr(taken) == repr(f.Ping(1, extensions))  # A NaN is equal to nothing.
+    assert refused_frame(4, 1, extensions, limits=Limits(metadata_bytes=7 + size)) is C.LIMIT_EXCEEDED
 
 
 def test_references_at_the_bound_and_beyond() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Mapping
 from hmac import compare_digest
 from typing import Final, Protocol, final
 
+from telewire.errors import RemoteProtocolError
 from telewire.runtime.backend import Timer, current_backend
 from telewire.runtime.transport import PostHandler, Request, TransportName
 from telewire_transports.web_door import OPEN, SESSION_HEADER, Refusal
@@ -21,6 +22,7 @@ __all__ = ["Downlink", "Downlinks", "Registered", "opens"]
 _NAME_BYTES: Final = 9
 _SECRET_BYTES: Final = 24
 _PARTS: Final = 3
+_RETIRED_SECONDS: Final = 5.0
 
 
 class Downlink(Protocol):
@@ -32,6 +34,9 @@ class Downlink(Protocol):
 
     def post(self, batch: bytes) -> bool:
         """Take a batch that was posted; false where it came too early."""
+
+    def refuse(self, error: RemoteProtocolError) -> None:
+        """Let the machine answer what was posted and is no batch (TW-FRM-004)."""
 
     def heard(self) -> None:
         """Note bytes of a POST that are no whole batch yet."""
@@ -74,6 +79,18 @@ class Downlinks:
         """The downlink ends: nothing more is taken for it."""
         self._open.pop(header.split(".")[1], None)
 
+    def retire(self, header: str) -> None:
+        """The downlink has ended in order: what crosses that is taken for a while, and nothing comes of it.
+
+        Refused, it would seem to the client that its transport was lost, before it has read to the end.
+        """
+        name = header.split(".")[1]
+        if name in self._open:
+            secret, downlink, principal = self._open[name]
+            self._open[name] = secret, _Retired(downlink.request), principal
+            backend = current_backend()
+            backend.call_at(backend.now() + _RETIRED_SECONDS, lambda: self.forget(header))
+
     def find(self, request: Request) -> Downlink:
         """The downlink that a POST belongs to.
 
@@ -93,6 +110,27 @@ class Downlinks:
         if self._principal(request) != principal:
             raise Refusal(403, "The session belongs to somebody else.")
         return downlink
+
+
+@final
+class _Retired:
+    """A ``Downlink`` whose response has ended in order."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+
+    def post(self, batch: bytes) -> bool:
+        """Behind the end nothing takes effect; what was to is sent again over another transport."""
+        return True
+
+    def refuse(self, error: RemoteProtocolError) -> None:
+        """Nobody is there to answer it."""
+
+    def heard(self) -> None:
+        """Nobody is there to be told."""
+
+    def leave(self) -> None:
+        """It has ended."""
 
 
 @final
@@ -145,6 +183,11 @@ class Registered:
             raise Refusal(410, "The response of this session has just ended.")
         return self._handler.batch_posted(batch)
 
+    def refuse(self, error: RemoteProtocolError) -> None:
+        """Let the machine answer what was posted and is no batch."""
+        if not self._over:
+            self._handler.violation_received(error)
+
     def heard(self) -> None:
         """Note bytes of a POST."""
         if not self._over:
@@ -155,11 +198,14 @@ class Registered:
         if not self._over:
             self._leave()
 
-    def forget(self) -> None:
-        """The response has ended: nothing more is taken for it."""
+    def forget(self, *, in_order: bool = False) -> None:
+        """The response has ended: nothing more is taken; ``in_order``: :meth:`Downlinks.retire`."""
         self._over = True
         self._timer.cancel()
-        self._downlinks.forget(self.header)
+        if in_order:
+            self._downlinks.retire(self.header)
+        else:
+            self._downlinks.forget(self.header)
 
 
 def _text(size: int) -> str:

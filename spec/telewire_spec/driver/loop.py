@@ -21,7 +21,10 @@ def serve(subject: Subject, source: IO[bytes], target: IO[bytes]) -> None:
     while (request := read_message(source)) is not None:
         verb = request.pop("request")
         if verb == "info":
-            write_message(target, {**INFO, "carrier": getattr(subject, "carrier", "memory")})
+            carrier = {
+                name: getattr(subject, name) for name in ("carrier", "carries") if hasattr(subject, name)
+            }
+            write_message(target, {**INFO, **carrier})
             continue
         try:
             write_message(target, as_reply(_answer(subject, verb, request)))

@@ -274,6 +274,8 @@ def _metadata(rule: str) -> Iterator[Vector]:
         ("text", txt("x" * 20), "x" * 20, 23),
         ("longer-heads-count-as-shortest", txt("x" * 20, 8), "x" * 20, 23),
         ("half-counts-as-double", f16(0x3E00), {"float": "3ff8000000000000"}, 11),
+        ("nan-counts-as-double", f16(0x7E00), {"float": "nan"}, 11),
+        ("infinity-counts-as-double", f16(0xFC00), {"float": "fff0000000000000"}, 11),
         ("integers", arr(num(255), num(1, 8)), [255, 1], 6),
     ):
         data = arr(num(4), num(1), mp((num(14), value), width=1))

@@ -75,7 +75,7 @@ def places() -> Iterator[Vector]:
         "not-ascending", arr(_ref(1), _ref(0)), [ITEMS, BYTES], [_placed(1), _placed(0)], ["TW-VAL-033"]
     )
     yield bad("beyond", arr(_ref(0), _ref(1)), [PROMISE])
-    yield bad("without-declarations", _ref(0), [])
+    yield bad("without-declarations", _ref(0), [], ["TW-VAL-037"])
     yield bad("one-of-two-unused", _ref(1), [PROMISE, PROMISE])
     yield good("index-under-a-tag", tag(60000, tag(2, byt(b""))), [ITEMS], _placed(0), ["TW-VAL-018"])
     yield bad("as-key", mp((_ref(0), num(1))), [PROMISE], ["TW-VAL-008"])

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 
 import anyio
 
+from telewire.errors import NetworkError
 from telewire.runtime.backend import Signal, current_backend
 from telewire.runtime.transport import Request, TransportHandler
 
@@ -61,15 +62,17 @@ class Carrier(ABC):
 
     def close(self) -> None:
         """Send what is queued, then close."""
-        if not self._closing:
+        if not self._closing and not self._over:
             self._closing = True
             self._wake()
 
     def abort(self) -> None:
         """Drop what is queued, and end."""
-        self._over = True
-        self._waiting.clear()
-        self._scope.cancel()
+        if not self._over:
+            self._over = True
+            self._error = self._error or NetworkError("The connection was broken off on this side.")
+            self._waiting.clear()
+            self._scope.cancel()
 
     # --- the application's side ------------------------------------------------------------------
 

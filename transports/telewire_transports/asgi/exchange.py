@@ -33,7 +33,7 @@ class AsgiExchange(Carrier):
         self._idle_seconds = limits.idle_seconds
         # Once it is promoted.
         self._promoted: Registered | None = None
-        self._reader = BodyReader(limits)
+        self._reader = BodyReader(limits.of_exchanges())
         self._paused: Signal | None = None
         self._begun = False
         self._ended = False
@@ -81,13 +81,13 @@ class AsgiExchange(Carrier):
 
     def abort(self) -> None:
         """Drop what is queued, and end."""
-        self._unregister()
         super().abort()
+        self._unregister()
 
     def _unregister(self) -> None:
         promoted, self._promoted = self._promoted, None
         if promoted is not None:
-            promoted.forget()
+            promoted.forget(in_order=self._error is None)
 
     async def _read(self) -> None:
         complete = False
@@ -107,6 +107,12 @@ class AsgiExchange(Carrier):
                     self.handler.batch_received(batch)
             if not batches:
                 self.handler.bytes_received()
+            if error is not None and self._begun:
+                # The machine answers it; what comes until it has closed is thrown away (TW-FRM-004).
+                complete = True
+                self._error = error
+                self.handler.violation_received(error)
+                continue
             complete = not message.get("more_body", False)
             if complete and error is None:
                 error = self._reader.end()

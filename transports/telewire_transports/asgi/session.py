@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
-from telewire.errors import NetworkError
+from telewire.errors import NetworkError, RemoteProtocolError
 from telewire.limits import Limits
 from telewire.runtime.backend import Timer
 from telewire.runtime.transport import PostHandler, Request
@@ -46,7 +46,10 @@ class AsgiDownlink(Carrier):
         try:
             await super().run()
         finally:
-            self._downlinks.forget(self._header)
+            if self._error is None:
+                self._downlinks.retire(self._header)
+            else:
+                self._downlinks.forget(self._header)
             if self._timer is not None:
                 self._timer.cancel()
 
@@ -65,6 +68,11 @@ class AsgiDownlink(Carrier):
         if self._over:
             raise Refusal(410, "The response of this session has just ended.")
         return self.handler.batch_posted(batch)
+
+    def refuse(self, error: RemoteProtocolError) -> None:
+        """Let the machine answer what was posted and is no batch."""
+        if not self._over:
+            self.handler.violation_received(error)
 
     def heard(self) -> None:
         """Note bytes of a POST."""
@@ -117,7 +125,7 @@ async def take_post(downlink: Downlink, receive: Receive, send: Send, limits: Li
     Raises:
         Refusal: it is not taken; nothing has been sent.
     """
-    reader = BodyReader(limits)
+    reader = BodyReader(limits.of_exchanges())
     more = empty = True
     while more:
         message = await receive()
@@ -130,6 +138,8 @@ async def take_post(downlink: Downlink, receive: Receive, send: Send, limits: Li
         downlink.heard()
         if not all([downlink.post(batch) for batch in batches]):
             raise Refusal(409, "What was posted before this has not arrived; resume the session.")
+        if error is not None:
+            downlink.refuse(error)
         more = message.get("more_body", False)
         error = error or (None if more else reader.end())
         if error is not None:

@@ -27,6 +27,8 @@ _TAKEN: Final = 204
 _ELSEWHERE: Final = 421
 _AGAIN: Final = frozenset({429, 502, 503, 504})
 _TEXT_BYTES: Final = 1024
+_SLOWEST: Final = 1024
+"""Bytes a second that a link should carry: one frame is 64 KiB, which cannot be posted in parts."""
 
 
 async def post(
@@ -36,10 +38,11 @@ async def post(
 
     ``elsewhere`` is how often another worker may answer that it does not own the session.
 
-    That is known within the time in which a peer is taken for dead. What was taken and is sent again
+    That is known within the time in which a peer is taken for dead, and what the body takes over a slow
+    link: who is dead the response in flight shows earlier (TW-SES-104). What was taken and is sent again
     takes effect once: it says where it stands.
     """
-    deadline = anyio.current_time() + client.limits.dead_seconds
+    deadline = anyio.current_time() + client.limits.dead_seconds + len(body) / _SLOWEST
     pause = FIRST_SECONDS
     attempts = ATTEMPTS
     while True:

@@ -143,7 +143,7 @@ class ServerExchange:
         self._link = link
         self._http = http
         self._door = door
-        self._reader = BodyReader(door.limits)
+        self._reader = BodyReader(door.limits.of_exchanges())
         self._writer = BodyWriter(http, _head)
         self._grace = door.limits.cleanup_seconds
         self._error: Exception | None = None
@@ -151,6 +151,8 @@ class ServerExchange:
         # The request is complete; both sides are, and the link is somebody else's or closing.
         self._complete = False
         self._over = False
+        # The body was no batches, and the machine answers that.
+        self._refused = False
         self._ahead = 0
 
     def start(self, accept: AcceptExchange, rest: bytes) -> None:
@@ -183,7 +185,7 @@ class ServerExchange:
         self._writer.send_last(self._link, batches)
         if self._complete:
             self._finish()
-        elif self._door.closed:
+        elif self._door.closed or self._refused:
             self._close_unread()
         else:
             # What is still coming nobody wants. Mostly it is only the end, and the link serves on.
@@ -257,7 +259,7 @@ class ServerExchange:
 
     def data_received(self, data: bytes) -> None:
         """Take a part of the request; behind its end, only wait for the end of the connection."""
-        if self._complete or self._error is not None or self._over:
+        if self._complete or self._error is not None or self._over or self._refused:
             self._ahead += len(data)
             if self._ahead > HEAD_BYTES and not self._over:
                 # Requests sent ahead are not collected without bound.
@@ -274,7 +276,7 @@ class ServerExchange:
 
     def _take(self) -> None:
         heard = False
-        while not self._over and self._error is None:
+        while not self._over and self._error is None and not self._refused:
             event = self._http.next_event()
             if isinstance(event, h11.Data):
                 if self._writer.ended:
@@ -284,7 +286,7 @@ class ServerExchange:
                 if not self._deliver(batches):
                     return
                 if error is not None:
-                    self._fail(error)
+                    self._refuse(error)
             elif isinstance(event, h11.EndOfMessage) and self._writer.ended:
                 self._finish()
             elif isinstance(event, h11.EndOfMessage):
@@ -307,6 +309,16 @@ class ServerExchange:
             if self._over or self._error is not None:
                 return False
         return True
+
+    def _refuse(self, error: RemoteProtocolError) -> None:
+        """Let the machine say what is no batch, where it speaks already (TW-FRM-004)."""
+        if not self._writer.begun:
+            self._fail(error)
+            return
+        self._refused = True
+        backend = current_backend()
+        self._timer = backend.call_at(backend.now() + self._grace, lambda: self._fail(error))
+        self.handler.violation_received(error)
 
     def _fail(self, error: RemoteProtocolError) -> None:
         """End an exchange whose request cannot be read: say so where nothing was said yet, or break off."""

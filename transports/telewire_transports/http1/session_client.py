@@ -255,6 +255,8 @@ class ClientDownlink:
         """Post what is queued, then close; within bounds."""
         if not self._over and not self._closing:
             self._closing = True
+            if self._timer is not None:
+                self._timer.cancel()
             backend = current_backend()
             self._timer = backend.call_at(backend.now() + self._client.limits.cleanup_seconds, self.abort)
             self._wake()
@@ -397,7 +399,11 @@ class ClientDownlink:
             if self._over:
                 return
         if wrong is not None:
-            self._fail(wrong)
+            # The machine answers it; what comes until it has closed is thrown away (TW-FRM-004).
+            self._ended = True
+            backend = current_backend()
+            self._timer = backend.call_at(backend.now() + self._client.limits.cleanup_seconds, self.close)
+            self.handler.violation_received(wrong)
         elif not batches and not silent:
             self.handler.bytes_received()
 

@@ -7,7 +7,7 @@ from typing import final
 
 import h11
 
-from telewire.errors import NetworkError
+from telewire.errors import NetworkError, RemoteProtocolError
 from telewire.runtime.admission import address_of
 from telewire.runtime.backend import Timer, current_backend
 from telewire.runtime.transport import AcceptPosts, PostHandler, Request, TransportName
@@ -118,6 +118,11 @@ class ServerDownlink:
             raise Refusal(410, "The response of this session has just ended.")
         return self.handler.batch_posted(batch)
 
+    def refuse(self, error: RemoteProtocolError) -> None:
+        """Let the machine answer what was posted and is no batch."""
+        if not self._over:
+            self.handler.violation_received(error)
+
     def heard(self) -> None:
         """Note bytes of a POST."""
         if not self._over:
@@ -194,7 +199,7 @@ class ServerPost:
         self._http = http
         self._downlink = downlink
         self._door = door
-        self._reader = BodyReader(door.limits)
+        self._reader = BodyReader(door.limits.of_exchanges())
         self._empty = True
         self._done = False
         self._timer: Timer | None = None
@@ -231,6 +236,7 @@ class ServerPost:
                 if not all([self._downlink.post(batch) for batch in batches]):
                     raise Refusal(409, "What was posted before this has not arrived; resume the session.")
                 if error is not None:
+                    self._downlink.refuse(error)
                     raise Refusal(400, str(error))
             elif isinstance(event, h11.EndOfMessage):
                 error = self._reader.end()
