@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
 import random
 import subprocess
 import sys
@@ -22,9 +21,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-# Any: what JSON brings.
-from typing import Any, Final
+from typing import Final
 
 # This checkout is measured, whatever is installed.
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -34,6 +31,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.outputs import add_outputs, write_json
 from benchmarks.plots import Line, lines
 from benchmarks.readings import (
     READABLE,
@@ -443,9 +441,7 @@ def main(argv: Sequence[str]) -> int:
         action="store_true",
         help="with the collector as `telewire serve` sets it",
     )
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write what was measured to a file")
-    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw it as SVG into a folder")
-    parser.add_argument("--note", default="", metavar="WORDS", help="stands under the plot")
+    add_outputs(parser)
     options = parser.parse_args(argv)
     console = Console()
     if not READABLE:
@@ -469,8 +465,7 @@ def main(argv: Sequence[str]) -> int:
         "collector."
     )
     if options.json is not None:
-        written: list[dict[str, Any]] = [asdict(step) for step in steps]
-        options.json.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+        write_json(options.json, [asdict(step) for step in steps])
     if options.plots is not None:
         _draw(steps, options.note, options.plots)
     return 0
