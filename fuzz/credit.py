@@ -15,11 +15,14 @@ from telewire.wire import frames as f
 from telewire.wire.codec import decode_batch
 from tests.core.app import is_open
 
-__all__ = ["Ledger", "target"]
+__all__ = ["TUNED", "Ledger", "target"]
 
 MORE: Final = 1
 MOST: Final = (1 << 53) - 1
 WINDOW: Final = max(LIMITS.stream_window, LIMITS.stream_window_read)
+"""The largest where nothing is acknowledged, so that windows stay as they are (TW-STR-080)."""
+TUNED: Final = LIMITS.stream_window + LIMITS.session_budget // 2
+"""The largest of a session: one that has all that windows may take (TW-STR-081, TW-STR-037)."""
 
 
 @final
@@ -48,10 +51,12 @@ class Account:
 class Ledger:
     """Both directions of a connection, by their frames.
 
-    A half is named by who opened the stream (true: the client), its number, and who sends on it.
+    A half is named by who opened the stream (true: the client), its number, and who sends on it. ``window``
+    is the largest that one may have.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, window: int = WINDOW) -> None:
+        self.window = window
         self.accounts: dict[tuple[bool, int, bool], Account] = {}
         self.calls: set[tuple[bool, int]] = set()
 
@@ -116,7 +121,7 @@ class Ledger:
     def granted(self, account: Account, limit: int) -> None:
         """Enter a grant: it may open the largest window, or the remainder of a payload that has begun."""
         # A payload that was given up meanwhile may still be granted: the grant has crossed the error.
-        most = max(account.spent + WINDOW, account.reach)
+        most = max(account.spent + self.window, account.reach)
         assert limit <= most, f"a grant of {limit}, where {most} is the most (TW-STR-035, TW-STR-043)"
         account.limit = max(account.limit, limit)
 

@@ -529,6 +529,10 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Sequence[str]], int]]]] = {
     "test": ("run all tests with the coverage gate, or those named by pytest's arguments", run_tests),
     "check": ("style, strict types, import contracts, and the wheel as users see it", check),
     "bench": ("compare with other ways to call across processes: bench [--full]", bench),
+    "windows": (
+        "draw how windows tune themselves on links of virtual time: windows [--plots FOLDER]",
+        lambda arguments: run_script("test", "benchmarks/windows.py", arguments),
+    ),
     "mutants": (
         "break the code on purpose and demand that a test notices",
         lambda arguments: run_script("test", "tests/mutants/run.py", arguments),

@@ -31,7 +31,8 @@ class Limits:
     stream_window: int = 64 * KIB
     """Initial credit of each half of a stream: what a peer can make us hold unread, per stream."""
     stream_window_read: int = 1 * MIB
-    """Window of a stream once its consumer has read from it; taken from the session budget."""
+    """Window of a stream once its consumer has read from it; taken from the session budget, as is what it
+    grows by from there: as much as is read in a few round trips (TW-STR-081)."""
     item_cost: int = 256
     """Least cost of an item: floods of tiny items must not cost more memory than credit."""
     session_budget: int = 64 * MIB

@@ -69,6 +69,13 @@ CHECKS: Final = (
     Check(
         "every run ends, where frames are repeated and reordered", ("-DRETRYING", "-DITEMS=1"), cycles=True
     ),
+    Check("a server that drains, without a cut", ("-DDRAINING", "-DCUTS=0")),
+    Check("a server that drains, and a cut", ("-DDRAINING", "-DITEMS=1")),
+    Check(
+        "the same, where a RESUME says what comes again: no call is refused",
+        ("-DDRAINING", "-DITEMS=1", "-DRESUME_TELLS"),
+    ),
+    Check("every run ends, where a server drains", ("-DDRAINING", "-DITEMS=1", "-DCUTS=0"), cycles=True),
     Check(
         "mutant: a gap in the positions is taken",
         ("-DRETRYING", "-DMUTANT_GAP_IS_TAKEN"),
@@ -80,6 +87,16 @@ CHECKS: Final = (
     ),
     Check("mutant: a grant adds to the limit", ("-DMUTANT_GRANT_ADDS", "-DITEMS=3"), "assertion violated"),
     Check("mutant: a stop is not answered", ("-DMUTANT_STOP_IS_NOT_ANSWERED",), "invalid end state"),
+    Check(
+        "mutant: a last call is stated at once",
+        ("-DDRAINING", "-DCUTS=0", "-DMUTANT_GOAWAY_IN_ONE_STEP"),
+        "assertion violated",
+    ),
+    Check(
+        "mutant: what has not arrived is cut off",
+        ("-DDRAINING", "-DCUTS=0", "-DMUTANT_DRAIN_CUTS_OFF"),
+        "assertion violated",
+    ),
 )
 
 

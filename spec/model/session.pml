@@ -1,7 +1,8 @@
 /* A session with one call and one generator: resume × credit × stop × close. README.md says what it proves.
  *
  * Bounds, all of them macros: ITEMS items, a window of WINDOW items, CUTS lost transports, KEEP frames kept for a
- * replay, WIRE frames on the way. RETRYING is a carrier that repeats and reorders (TW-SES-050). MUTANT_… break a rule.
+ * replay, WIRE frames on the way. RETRYING is a carrier that repeats and reorders (TW-SES-050). With DRAINING the server
+ * goes away in two steps (TW-ERR-061); with RESUME_TELLS a RESUME says what comes again. MUTANT_… break a rule.
  */
 
 #ifndef ITEMS
@@ -28,7 +29,7 @@
 #define CLIENT 0
 #define SERVER 1
 
-mtype = { CALL, STOP_CALL, END, ERROR, ITEM, END_ITEMS, RESET_ITEMS, STOP_ITEMS, GRANT, CLOSE, ACK, REFUSED, RESUME, RESUMED };
+mtype = { CALL, STOP_CALL, END, ERROR, ITEM, END_ITEMS, RESET_ITEMS, STOP_ITEMS, GRANT, CLOSE, ACK, REFUSED, RESUME, RESUMED, GOAWAY };
 
 /* What is on the way, by side and transport; the position of a frame is told only on a carrier that retries, and is
  * otherwise what the model knows and the peers do not. */
@@ -62,6 +63,25 @@ byte answers, next_item, received, consumed, limit, held;
 /* … and as the server does. */
 bit running, stopping, replied, sending, server_over;
 byte replies, items, spent, credit;
+
+#ifdef RESUME_TELLS
+#define emitted sent[CLIENT]
+#define excused 0
+#else
+#define emitted 0
+#define excused lost /* a RESUME may acknowledge the warning before a call that is older comes again */
+#endif
+#ifdef DRAINING
+#define EVERY_CALL 2
+bit warning, last_step, turns_away, drained; /* the server's steps; whether the call came too late for it */
+byte warned_at, owed; /* what the client had emitted when it resumed, which comes again */
+bit warned, barred, unwarned, lost, too_late; /* the client's: what it has heard, and had when it called; what befell it */
+#define may_call (!called && !barred)
+#else
+#define may_call (!called)
+#define turns_away 0
+#define too_late 0
+#endif
 
 #define other(side) (1 - (side))
 #define attached(side) (!(side == CLIENT && resuming))
@@ -155,7 +175,19 @@ inline client_takes(frame, value) {
     :: cancelled -> over = 1 /* TW-MOD-052, TW-MOD-055 */
     :: else -> open = 1; limit = WINDOW; held = WINDOW
     fi
-  :: frame == ERROR -> answers++; answered = 1; over = 1
+  :: frame == ERROR ->
+#ifdef DRAINING
+    too_late = value;
+    assert(!too_late || !unwarned || excused); /* TW-ERR-061 */
+#endif
+    answers++;
+    answered = 1;
+    over = 1
+#ifdef DRAINING
+  :: frame == GOAWAY ->
+    warned = 1;
+    barred = (value != EVERY_CALL) /* TW-ERR-063 */
+#endif
   :: frame == ITEM ->
     if
     :: open && !ending ->
@@ -186,7 +218,12 @@ proctype Client() {
   bit take;
   do
   /* Calls, cancels, stops, consumes, grants. */
-  :: atomic { may_emit(CLIENT) && !called -> called = 1; emit(CLIENT, CALL, 0) }
+  :: atomic { may_emit(CLIENT) && may_call ->
+      called = 1;
+#ifdef DRAINING
+      unwarned = !warned;
+#endif
+      emit(CLIENT, CALL, 0) }
   :: atomic { may_emit(CLIENT) && called && cancels && !cancelled && !over ->
       cancelled = 1;
       emit(CLIENT, STOP_CALL, 0);
@@ -209,7 +246,7 @@ proctype Client() {
       graceful = over;
       assert(!over || held == 0); /* all credit has come back */
       assert(!over || answers == 1);
-      assert(!over || cancelled || stopped || fails || resets || (consumed == ITEMS && next_item == ITEMS));
+      assert(!over || cancelled || stopped || fails || resets || too_late || (consumed == ITEMS && next_item == ITEMS));
       OUT(CLIENT, at[CLIENT])!CLOSE,0,0;
       closed[CLIENT] = 1 }
   /* The session. */
@@ -224,13 +261,16 @@ proctype Client() {
 #endif
   :: atomic { !closed[CLIENT] && cuts > 0 && called -> /* also while it resumes */
       cuts--;
+#ifdef DRAINING
+      lost = 1;
+#endif
 #ifndef MUTANT_OLD_TRANSPORT_SPEAKS
       drain(SERVER, at[CLIENT]); /* TW-SES-033 */
 #endif
       at[CLIENT]++;
       resuming = 1;
       told[CLIENT] = taken[CLIENT];
-      OUT(CLIENT, at[CLIENT])!RESUME,taken[CLIENT],0 }
+      OUT(CLIENT, at[CLIENT])!RESUME,taken[CLIENT],emitted }
 #ifdef MUTANT_OLD_TRANSPORT_SPEAKS
   :: atomic { !closed[CLIENT] && resuming && OUT(SERVER, at[CLIENT] - 1)?[ITEM,value,position] ->
       OUT(SERVER, at[CLIENT] - 1)?frame,value,position;
@@ -241,7 +281,12 @@ proctype Client() {
       OUT(SERVER, at[CLIENT])?frame,value,position;
       if
       :: frame == RESUMED -> replay_from(CLIENT, value); resuming = 0
-      :: frame == CLOSE -> closed[CLIENT] = 1
+      :: frame == CLOSE ->
+#ifdef DRAINING
+        assert(!drained || !called || answered || excused); /* TW-ERR-064: nothing that is open is cut off */
+        assert(!drained || !open || ending);
+#endif
+        closed[CLIENT] = 1
       :: frame == ACK -> acknowledge(CLIENT, value)
 #ifdef RETRYING
       :: frame == REFUSED -> acknowledge(CLIENT, value); cursor[CLIENT] = (value < acked[CLIENT] -> acked[CLIENT] : value)
@@ -262,7 +307,12 @@ proctype Client() {
 
 inline server_takes(frame, value) {
   if
-  :: frame == CALL -> assert(!running && !replied); running = 1
+  :: frame == CALL ->
+    assert(!running && !replied);
+#ifdef DRAINING
+    turns_away = last_step; /* TW-ERR-060 */
+#endif
+    running = 1
   :: frame == STOP_CALL ->
     if
     :: running -> stopping = 1
@@ -278,12 +328,12 @@ inline server_takes(frame, value) {
   fi
 }
 
-inline reply(frame) {
+inline reply(frame, value_of) {
   running = 0;
   replied = 1;
   replies++;
   assert(replies <= 1); /* TW-CAL-010 */
-  emit(SERVER, frame, 0)
+  emit(SERVER, frame, value_of)
 }
 
 /* RESUME may come while the old transport looks alive: nothing more is taken from that (TW-SES-036). */
@@ -299,6 +349,9 @@ inline server_resumes(transport) {
   :: closed[SERVER] -> OUT(SERVER, transport)!CLOSE,0,0 /* SESSION_LOST (TW-SES-034) */
   :: else ->
     told[SERVER] = taken[SERVER];
+#ifdef RESUME_TELLS
+    owed = position;
+#endif
     replay_from(SERVER, value);
     OUT(SERVER, transport)!RESUMED,taken[SERVER],0
   fi
@@ -310,13 +363,35 @@ proctype Server() {
   bit take;
   do
   /* Answers, gives items. */
-  :: atomic { may_emit(SERVER) && running && !stopping && !fails ->
+  :: atomic { may_emit(SERVER) && running && !stopping && !fails && !turns_away ->
       sending = 1;
       credit = WINDOW;
-      reply(END) }
-  :: atomic { may_emit(SERVER) && running && !stopping && fails -> reply(ERROR) }
+      reply(END, 0) }
+  :: atomic { may_emit(SERVER) && running && !stopping && (fails || turns_away) -> reply(ERROR, turns_away) }
 #ifndef MUTANT_STOP_IS_NOT_ANSWERED
-  :: atomic { may_emit(SERVER) && running && stopping -> reply(ERROR) } /* TW-CAL-034 */
+  :: atomic { may_emit(SERVER) && running && stopping -> reply(ERROR, turns_away) } /* TW-CAL-034 */
+#endif
+#ifdef DRAINING
+  /* Goes away: warns, states its last call once that was heard, and closes when nothing is open (TW-ERR-061, TW-ERR-064). */
+  :: atomic { may_emit(SERVER) && !warning ->
+      warning = 1;
+      emit(SERVER, GOAWAY, EVERY_CALL);
+      warned_at = sent[SERVER] }
+#ifdef MUTANT_GOAWAY_IN_ONE_STEP
+  :: atomic { may_emit(SERVER) && warning && !last_step ->
+#else
+  :: atomic { may_emit(SERVER) && warning && !last_step && acked[SERVER] >= warned_at && taken[SERVER] >= owed ->
+#endif
+      last_step = 1;
+      emit(SERVER, GOAWAY, (running || replied)) }
+#ifdef MUTANT_DRAIN_CUTS_OFF
+  :: atomic { !closed[SERVER] && last_step && !running && !sending && nfull(OUT(SERVER, at[SERVER])) ->
+#else
+  :: atomic { !closed[SERVER] && last_step && !running && !sending && acked[SERVER] == sent[SERVER] && taken[SERVER] >= owed && nfull(OUT(SERVER, at[SERVER])) ->
+#endif
+      drained = 1;
+      OUT(SERVER, at[SERVER])!CLOSE,0,0;
+      closed[SERVER] = 1 }
 #endif
   :: atomic { may_emit(SERVER) && sending && items < ITEMS && spent < credit ->
       spent++;
@@ -393,6 +468,8 @@ init {
     if :: skip :: cancels = 1 :: stops = 1 fi;
     select(tricks : 0 .. TRICKS);
     run Carrier();
+#elif defined(DRAINING)
+    if :: skip :: cancels = 1 :: stops = 1 :: fails = 1 :: resets = 1 fi;
 #else
     if :: skip :: cancels = 1 fi;
     if :: skip :: stops = 1 fi;

@@ -33,6 +33,8 @@ class Acceptor:
     """
 
     def __init__(self) -> None:
+        self.closed: Connection | None = None
+        """The session that the last batch has closed because somebody else asked for it: write it."""
         self._sessions: dict[bytes, tuple[Connection, Hashable]] = {}
         # Name of a session whose client was not heard yet → when to forget it, token, principal, and the
         # connection that waits for the client while its transport is there.
@@ -90,6 +92,7 @@ class Acceptor:
         Returns the connection that the transport belongs to from now on. If it is another one, the
         first is to be dropped without a word, and what is left of the other's old transport, too.
         """
+        self.closed = None
         resume, rest = self._resume_of(connection, batch)
         session, owner = self._sessions.get(resume.session, (None, None)) if resume else (None, None)
         if resume is not None and self._is_unheard(resume, rest, principal, now):
@@ -155,4 +158,5 @@ class Acceptor:
         """Somebody else has the token: nobody may go on with it."""
         text = "The session belongs to somebody else."
         session.close(ErrorCode.SESSION_LOST, text)
+        self.closed = session
         connection.close(ErrorCode.SESSION_LOST, text)

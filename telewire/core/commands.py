@@ -237,12 +237,10 @@ class Commands(Checks):
         if stream.retired:
             return
         window = half.window
-        if half.state is HALF_OPEN:
-            window.grow(self.limits.stream_window_read, self._budget)
-            if window.grant() is not None:
-                self._scheduler.add_grant(half)
+        if window.consumed >= window.mark and half.state is HALF_OPEN and not self.uncredited:
+            self._tune(half)
         # In an exchange, what is still being put together keeps its room.
-        if not (self.uncredited and half.arrival is not None) and window.repay(self._budget):
+        if window.loan and not (self.uncredited and half.arrival is not None) and window.repay(self._budget):
             self._lend()
         self._flush(half)
 

@@ -23,7 +23,7 @@ from telewire.core.flow import Pool
 from telewire.core.halves import Outgoing, SendHalf
 from telewire.core.ids import LAST
 from telewire.core.negotiation import RESUME, USUAL, VERSION, make_hello, read_hello, too_small
-from telewire.core.placing import BATCH_HEAD_BYTES, cut, cut_stated
+from telewire.core.placing import into_batches
 from telewire.core.promoting import Promoting
 from telewire.core.replay import KEPT_BYTES, Departures
 from telewire.core.resuming import IDENTITY_BYTES
@@ -283,12 +283,16 @@ class Connection(Promoting):
 
     # --- outputs ---------------------------------------------------------------------------------
 
-    def data_to_send(self, max_bytes: int = 65536) -> list[bytes]:
+    def data_to_send(self, max_bytes: int = 65536, now: float | None = None) -> list[bytes]:
         """Batches for the transport, in order: about ``max_bytes``, one frame more at most.
 
-        At least one frame, if one may leave; what waits for credit comes when the peer has granted it.
-        Once ``state`` is CLOSED, write what this returns, if the transport takes it, and close that.
+        At least one frame, if one may leave; what waits for credit, or for what is on its way to arrive,
+        comes when the peer has told. Once ``state`` is CLOSED, write what this returns, if the transport
+        takes it, and close that. ``now`` is the time at which it leaves, where that is known to be later
+        than the last input: round trips are counted from then, deadlines up to then.
         """
+        if now is not None:
+            self._now = now
         if self.state is not _OPEN and self.state is ConnectionState.CLOSED:
             return self._last_words()
         if self.link is not _ATTACHED:
@@ -316,17 +320,55 @@ class Connection(Promoting):
         if departures is not None and (self.states_positions or departures.again):
             bare, position = len(frames), departures.next
             if departures.again and (not frames or size < max_bytes):
-                frames += departures.take_again(max_bytes - size)
+                frames += departures.take_again(max_bytes - size, self._now)
                 size = sum(map(len, frames))
         old, before = len(frames), size
-        most = UNLIMITED if departures is None else before + departures.room  # without asking (TW-SES-021)
-        ring, goes_on = scheduler.ring, not self._gate or self._passes_gate()
-        while goes_on and (not frames or size < max_bytes):
+        if not self._gate or self._passes_gate():
+            size = self._gather(frames, size, max_bytes)
+        if self._said is not None and departures is None:
+            self._said.note(frames[old:])
+        self._pings = 0
+        if not scheduler.control:
+            self._forced = 0
+        if departures is not None and len(frames) > old:
+            if departures.unknown and len(frames) > old + 1:
+                # Alone it tells the round trip (TW-SES-126).
+                first, frames = frames[: old + 1], frames[old + 1 :]
+                departures.emit(first[old:], len(first[old]), self._now)
+                ahead += into_batches(
+                    first, size, bare, old, position, self.peer_limits, self.states_positions
+                )
+                bare, old, position, before = 0, 0, position + 1, before + len(first[old])
+            departures.emit(frames[old:], size - before, self._now)
+        batches = ahead + into_batches(
+            frames, size, bare, old, position, self.peer_limits, self.states_positions
+        )
+        if self.state is not _OPEN and scheduler.idle and (not frames or size < max_bytes):
+            batches += self._say_close()
+        if self.exchange and self.side == "client":
+            self.said_all = self._has_said_all()
+        return batches
+
+    def _gather(self, frames: list[bytes], size: int, max_bytes: int) -> int:
+        """Add what may leave, in turn, to frames of ``size`` bytes; returns of how many they are then."""
+        scheduler, departures = self._scheduler, self._departures
+        old, before, ring = len(frames), size, scheduler.ring
+        # Without asking anybody (TW-SES-021, TW-SES-120).
+        most = UNLIMITED if departures is None else before + departures.room
+        while not frames or size < max_bytes:
             if size > most:
                 assert departures is not None, "without it there is no bound"
                 count = len(frames) - old
-                if not departures.has_room(count, size - before):
+                if departures.again or not departures.has_room(count, size - before):
                     break
+                if not departures.may_fly(size - before):
+                    # What makes room for others, or says farewell, leaves all the same.
+                    control = scheduler.next_control() if scheduler.control or scheduler.grants else None
+                    if control is None:
+                        break
+                    frames.append(control)
+                    size += len(control)
+                    continue
                 most = before + departures.room - count * KEPT_BYTES
             frame = scheduler.next_control() if scheduler.control or scheduler.grants else None
             if frame is None:
@@ -347,19 +389,7 @@ class Connection(Promoting):
             most -= KEPT_BYTES
             if not ring and scheduler.idle:
                 break
-        if departures is not None and size > before:
-            departures.emit(frames[old:], size - before)
-        elif self._said is not None:
-            self._said.note(frames[old:])
-        self._pings = 0
-        if not scheduler.control:
-            self._forced = 0
-        batches = ahead + self._into_batches(frames, size, bare, old, position)
-        if self.state is not _OPEN and scheduler.idle and (not frames or size < max_bytes):
-            batches += self._say_close()
-        if self.exchange and self.side == "client":
-            self.said_all = self._has_said_all()
-        return batches
+        return size
 
     def _take_lone(self, departures: Departures) -> bytes | None:
         """Emit the one small call or answer that waits, and give it its position."""
@@ -370,7 +400,7 @@ class Connection(Promoting):
             self._call_emitted(call)
         else:
             self._answer_emitted(call, call.code != 0)
-        departures.emit_one(frame)
+        departures.emit_one(frame, self._now)
         return frame
 
     def next_timeout(self) -> float | None:
@@ -561,22 +591,3 @@ class Connection(Promoting):
         self._move(ConnectionInput.CLOSE_EMITTED)
         self._finish_close()
         return self._last_words()
-
-    def _into_batches(
-        self, frames: list[bytes], size: int, bare: int, old: int, position: int
-    ) -> list[bytes]:
-        """Cut frames of ``size`` bytes for the peer.
-
-        The first ``bare`` of them are signs, those up to ``old`` leave again.
-        """
-        limits = self.peer_limits
-        room = limits.batch_bytes - BATCH_HEAD_BYTES
-        if not (bare or self.states_positions) and size <= room and len(frames) <= limits.batch_frames:
-            return [encode_batch(frames)] if frames else []
-        ahead: list[bytes] = []
-        if 0 < bare < old:
-            # RESUMED does not wait, on a slow link, for all that is replayed behind it (TW-SES-046).
-            ahead, frames, bare = [encode_batch(frames[:bare])], frames[bare:], 0
-        if self.states_positions:
-            return ahead + cut_stated(frames, bare, position, limits)
-        return ahead + cut(frames, limits)

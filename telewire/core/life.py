@@ -259,7 +259,10 @@ class Life(ABC):
     def _release_half(self, half: ReceiveHalf) -> None:
         half.release(self._budget)
         self._scheduler.drop_grant(half)
-        self._borrowers.pop(half, None)
+        if half in self._borrowers:
+            del self._borrowers[half]
+            # It waits no more; who else does asks again.
+            self._budget.short.clear()
         self._lend()
 
     def _borrow(self, half: ReceiveHalf, cost: int) -> None:

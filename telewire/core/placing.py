@@ -1,7 +1,7 @@
 """Placing: positions that are written down, on carriers where a batch may come twice, late or not at all.
 
 What a POST has carried up may have been taken though its answer was lost, so it is sent again
-(TW-SES-050 to 057). Two pure functions, one for each direction; neither keeps anything.
+(TW-SES-050 to 057). Pure functions for both directions; none keeps anything.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from telewire.limits import Limits
 from telewire.wire import frames as wire
 from telewire.wire.codec import encode_batch, encode_frame
 
-__all__ = ["cut", "cut_stated", "place"]
+__all__ = ["cut", "cut_stated", "into_batches", "place"]
 
 BATCH_HEAD_BYTES: Final = 9
 POSITION_BYTES: Final = 11
@@ -51,6 +51,28 @@ def place(frames: Sequence[wire.Frame], expected: int) -> tuple[Sequence[wire.Fr
         else:
             fresh.append(frame)
     return fresh, taken - left
+
+
+def into_batches(
+    frames: list[bytes], size: int, bare: int, old: int, position: int, limits: Limits, stated: bool
+) -> list[bytes]:
+    """Cut frames of at most ``size`` bytes for a peer of ``limits``; with their positions where ``stated``.
+
+    The first ``bare`` of them are signs, those up to ``old`` leave again.
+    """
+    if (
+        not (bare or stated)
+        and size <= limits.batch_bytes - BATCH_HEAD_BYTES
+        and len(frames) <= limits.batch_frames
+    ):
+        return [encode_batch(frames)] if frames else []
+    ahead: list[bytes] = []
+    if 0 < bare < old:
+        # RESUMED does not wait, on a slow link, for all that is replayed behind it (TW-SES-046).
+        ahead, frames, bare = [encode_batch(frames[:bare])], frames[bare:], 0
+    if stated:
+        return ahead + cut_stated(frames, bare, position, limits)
+    return ahead + cut(frames, limits)
 
 
 def cut(frames: list[bytes], limits: Limits) -> list[bytes]:

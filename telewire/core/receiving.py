@@ -314,6 +314,9 @@ class Receiving(Session):
             raise RemoteProtocolError(
                 f"Stream {stream.name} needs no credit this way.", ErrorCode.INVALID_STATE
             )
+        arrivals = self._arrivals
+        if arrivals is not None and not arrivals.prompt:
+            arrivals.prompt = 1
         if not self._understood(frame.extensions):
             self._refuse_stream(stream, ErrorCode.UNSUPPORTED)
         elif half is not None and half.window.grant(frame.limit):

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, final
 
+from telewire.core.flight import Flight
+
 if TYPE_CHECKING:
     from telewire.core.flow import Pool
 
@@ -18,6 +20,9 @@ __all__ = ["ACK_SECONDS", "KEPT_BYTES", "SHARE_BYTES", "Arrivals", "Departures"]
 
 ACK_BYTES: Final = 64 * 1024
 ACK_SECONDS: Final = 0.025
+
+PROMPT_BATCHES: Final = 4
+"""So many batches of a transport, its first, are acknowledged at once (TW-SES-011)."""
 
 KEPT_BYTES: Final = 64
 """What a frame takes besides its bytes for being kept: its object, and its places in two queues."""
@@ -37,7 +42,18 @@ class Departures:
         pool: what is kept beyond ``SHARE_BYTES`` is drawn from it.
     """
 
-    __slots__ = ("_again", "_bound", "_kept", "_pool", "_room", "base", "drawn", "held")
+    __slots__ = (
+        "_again",
+        "_again_bytes",
+        "_bound",
+        "_kept",
+        "_pool",
+        "_room",
+        "base",
+        "drawn",
+        "flight",
+        "held",
+    )
 
     def __init__(self, most: int, frame_bytes: int, pool: Pool | None = None) -> None:
         self._bound = max(0, most - frame_bytes)
@@ -46,6 +62,9 @@ class Departures:
         self._kept: list[bytes] = []
         # None where nothing has to leave again.
         self._again: deque[bytes] | None = None
+        self._again_bytes = 0
+        self.flight = Flight()
+        """How much of it may be on its way on the transport in use."""
         self.base = 0
         """Positions below it are acknowledged."""
         self.held = 0
@@ -66,14 +85,31 @@ class Departures:
         return self.emitted - (len(self._again) if self._again else 0)
 
     @property
+    def flying(self) -> int:
+        """Bytes that are on their way on the transport in use: left, and not acknowledged."""
+        return self.held - KEPT_BYTES * len(self._kept) - self._again_bytes
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the first frame of a transport is about to leave: alone, it tells the round trip best."""
+        return self.flight.trip is None and not self.flight.records
+
+    @property
     def room(self) -> int:
-        """What may still be kept without asking the pool, in bytes; negative where that is used up."""
-        return self._room - self.held
+        """What may still leave without asking the pool, in bytes; negative where no more may."""
+        held = self.held
+        kept = self._room - held
+        free = self.flight.bound - held + KEPT_BYTES * len(self._kept)
+        return kept if kept < free else free
 
     @property
     def free(self) -> bool:
         """Whether a frame may leave now without asking, and none has to leave again before it."""
         return self.held <= self._room and not self._again
+
+    def may_fly(self, size: int) -> bool:
+        """Whether one more may leave behind ``size`` bytes that are about to (TW-SES-120)."""
+        return self.flying + size <= self.flight.bound
 
     def has_room(self, frames: int, size: int) -> bool:
         """Whether one more may leave behind ``frames`` of ``size`` bytes that are about to (TW-SES-021)."""
@@ -89,13 +125,20 @@ class Departures:
         self._room += more
         return True
 
-    def emit(self, frames: list[bytes], size: int) -> None:
+    def emit(self, frames: list[bytes], size: int, now: float) -> None:
         """Give positions to frames, of ``size`` bytes, that leave for the first time."""
-        self._kept.extend(frames)
+        kept = self._kept
+        begin = self.base + len(kept)
+        self.flight.left(begin, begin + len(frames), self.flying, size, now)
+        kept.extend(frames)
         self.held += size + len(frames) * KEPT_BYTES
 
-    def emit_one(self, frame: bytes) -> None:
-        """The same for one frame."""
+    def emit_one(self, frame: bytes, now: float) -> None:
+        """The same for one frame, which is small."""
+        if not self.flight.records:
+            self.emit([frame], len(frame), now)
+            return
+        # Another one tells the round trip as well, and it is nothing of the rate.
         self._kept.append(frame)
         self.held += len(frame) + KEPT_BYTES
 
@@ -105,16 +148,18 @@ class Departures:
         self._kept.extend(frames)
         self.held = sum(len(frame) + KEPT_BYTES for frame in self._kept)
 
-    def acknowledge(self, received: int) -> bool:
+    def acknowledge(self, received: int, now: float) -> bool:
         """Forget what has arrived; false where more is said to have arrived than has left."""
-        if received > self.base + len(self._kept):
-            return False
         kept = self._kept
-        new = received - self.base
-        if new > 0:
-            self.held -= sum(map(len, kept[:new])) + new * KEPT_BYTES
-            del kept[:new]
+        count, emitted = received - self.base, self.base + len(kept)
+        if received > emitted:
+            return False
+        if count > 0:
+            size = sum(map(len, kept[:count]))
+            del kept[:count]
+            self.held -= size + count * KEPT_BYTES
             self.base = received
+            self.flight.acknowledged(received, emitted, size, now)
         if self.drawn:
             self._give_back()
         return True
@@ -133,21 +178,27 @@ class Departures:
         self.base = self.emitted
         self._kept.clear()
         self._again = None
-        self.held = 0
+        self._again_bytes = self.held = 0
         if self.drawn:
             self._give_back()
 
     def rewind(self) -> None:
-        """Let all leave again that is not acknowledged."""
+        """Let all leave again that is not acknowledged, on a transport of which nothing is known."""
         self._again = deque(self._kept)
+        self._again_bytes = self.held - KEPT_BYTES * len(self._kept)
+        self.flight = Flight()
 
-    def take_again(self, max_bytes: int) -> list[bytes]:
+    def take_again(self, max_bytes: int, now: float) -> list[bytes]:
         """The next frames that leave again, about ``max_bytes``; unchanged, in order (TW-SES-022)."""
         frames: list[bytes] = []
-        size, again = 0, self._again
-        while again and (not frames or size < max_bytes):
+        begin, flying, again = self.next, self.flying, self._again
+        size, most = 0, self.flight.bound - flying
+        while again and size <= most and (not frames or size < max_bytes):
             frames.append(again.popleft())
             size += len(frames[-1])
+        if frames:
+            self._again_bytes -= size
+            self.flight.left(begin, begin + len(frames), flying, size, now)
         if not again:
             self._again = None
         return frames
@@ -166,10 +217,12 @@ class Arrivals:
         peer_keeps: bytes that the peer keeps for us; half of it is acknowledged in time.
     """
 
-    __slots__ = ("_bytes", "_frames", "_half", "count", "due")
+    __slots__ = ("_bytes", "_frames", "_half", "count", "due", "prompt")
 
     def __init__(self, peer_keeps: int) -> None:
         self._half = peer_keeps // 2
+        self.prompt = PROMPT_BATCHES
+        """How many batches are acknowledged at once, so that the peer learns of the round trip."""
         self._bytes = 0
         self._frames = 0
         self.count = 0
@@ -185,7 +238,10 @@ class Arrivals:
         self._bytes += size
         self._frames += frames
         # The peer counts what keeping takes as well, so that is what half of its buffer is.
-        if self._bytes >= ACK_BYTES or self._bytes + self._frames * KEPT_BYTES >= self._half:
+        if self.prompt:
+            self.prompt -= 1
+            self.due = now
+        elif self._bytes >= ACK_BYTES or self._bytes + self._frames * KEPT_BYTES >= self._half:
             self.due = now
         elif self.due is None:
             self.due = now + ACK_SECONDS

@@ -10,6 +10,7 @@ from typing import Final
 
 from telewire.core.ending import Ending
 from telewire.core.events import ConnectionClosed, SessionDetached, SessionResumed
+from telewire.core.replay import PROMPT_BATCHES
 from telewire.core.states import ConnectionInput, ConnectionState, LinkInput, LinkState
 from telewire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from telewire.limits import Limits
@@ -196,6 +197,8 @@ class Resuming(Ending):
         self._eof = self._ping_open = False
         self._pings = 0
         self._scheduler.signs.clear()
+        if self._arrivals is not None:
+            self._arrivals.prompt = PROMPT_BATCHES
 
     def _take_resume(self) -> list[bytes]:
         """What a client says first on a new transport, once."""

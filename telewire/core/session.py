@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from telewire.core.answering import Answering
+from telewire.core.halves import ReceiveHalf
 from telewire.core.placing import place
 from telewire.core.replay import Arrivals, Departures
 from telewire.core.states import LINK, LinkInput, LinkState, advance
@@ -60,6 +61,16 @@ class Session(Answering):
         if self._departures is not None:
             self._departures.release()
 
+    def _tune(self, half: ReceiveHalf) -> None:
+        """Size the window of a half by what was consumed, and grant what is due."""
+        departures = self._departures
+        trip = None if departures is None else departures.flight.trip
+        before = half.window.grown
+        if half.window.tune(self.limits.stream_window_read, trip, self._now, self._budget):
+            self._scheduler.add_grant(half)
+        if half.window.grown < before:
+            self._lend()
+
     def _move_link(self, signal: LinkInput) -> bool:
         link = advance(LINK, self.link, signal)
         if link is None:
@@ -83,6 +94,8 @@ class Session(Answering):
         arrivals = self._arrivals
         if arrivals is not None:
             expected = arrivals.count
+            # There an acknowledgement may be a request of its own.
+            arrivals.prompt = 0
         else:
             # Nothing is expected ahead of a hello.
             expected = 0 if any(isinstance(frame, Hello) for frame in frames) else -1
@@ -104,7 +117,7 @@ class Session(Answering):
     def _receive_ack(self, frame: Ack) -> None:
         self._unpositioned += 1
         departures = self._departures
-        if departures is None or not departures.acknowledge(frame.received):
+        if departures is None or not departures.acknowledge(frame.received, self._now):
             raise RemoteProtocolError(
                 f"The peer acknowledged {frame.received} frames; "
                 f"{0 if departures is None else departures.emitted} have been sent.",
@@ -125,7 +138,7 @@ class Session(Answering):
                 "kept: it had acknowledged them.",
                 ErrorCode.SESSION_LOST,
             )
-        if not departures.acknowledge(received):
+        if not departures.acknowledge(received, self._now):
             raise RemoteProtocolError(
                 f"The peer has received {received} frames of {departures.emitted}.", ErrorCode.INVALID_STATE
             )

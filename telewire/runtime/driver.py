@@ -359,11 +359,12 @@ class Driver:
         connection = self.connection
         transport = self.transport
         if not self._gone and transport.writable:
-            batches = connection.data_to_send(PULL_BYTES)
+            now = self.backend.now()
+            batches = connection.data_to_send(PULL_BYTES, now)
             if batches:
                 size = len(batches[0]) if len(batches) == 1 else sum(map(len, batches))
                 while size >= PULL_BYTES:
-                    more = connection.data_to_send(PULL_BYTES)
+                    more = connection.data_to_send(PULL_BYTES, now)
                     if not more:
                         break
                     batches += more

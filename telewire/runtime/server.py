@@ -108,7 +108,10 @@ class Server:
         if connection.state is not ConnectionState.OPENING:
             attachment.route = None
         if found is connection:
+            closed = self._acceptor.closed
             driver.digest()
+            if closed is not None:
+                self._sessions[closed].digest()
             return
         driver.retire()
         self._drivers.discard(driver)

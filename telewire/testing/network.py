@@ -270,7 +270,9 @@ class Peer:
             sent = False
             if link is not None:
                 way = link.outgoing(self)
-                while way.room > 0 and (batches := connection.data_to_send(min(way.room, 65536))):
+                while way.room > 0 and (
+                    batches := connection.data_to_send(min(way.room, 65536), network.now)
+                ):
                     sent = True
                     if network.on_batch is not None:
                         for batch in batches:

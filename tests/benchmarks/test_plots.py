@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import plots, scale
+from benchmarks import plots, scale, windows
 from benchmarks.results import CurvePoint, Measurement, document, summarise
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -85,3 +85,12 @@ def test_scale_counts_sessions_generators_and_their_items(tmp_path, capsys) -> N
         assert (step["items_a_second"] > 0) == (step["generators"] > 0)
     assert ElementTree.parse(tmp_path / "scale.svg")
     assert all(heading in printed for heading in ("KiB each", "opening", "stall", "gc", "items/s", "µs/item"))
+
+
+def test_windows_are_drawn_as_they_are_in_virtual_time(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "LINKS", ((10, 20), (100, 20)))
+    files = windows.draw_windows(tmp_path)
+    assert [file.name for file in files] == [
+        f"windows-{name}.svg" for name in ("rate", "size", "flight", "less", "chat")
+    ]
+    assert "100 Mbit/s, 20 ms" in texts(files[0])

@@ -22,6 +22,8 @@ class SessionPeer(Peer):
         ours: Limits | None = None,
         theirs: Limits | None = None,
         pool: Pool | None = None,
+        *,
+        young: bool = False,
     ) -> None:
         server = side == "server"
         self.core = Connection(
@@ -36,6 +38,10 @@ class SessionPeer(Peer):
         other = {} if server else {"session": b"s", "token": TOKEN}
         self.say(hello(theirs, features=(1,), **other))
         sent(self.core)
+        if not young:
+            # As if the first batches of the transport had come, which are acknowledged at once.
+            assert self.core._arrivals is not None
+            self.core._arrivals.prompt = 0
 
     def closed(self) -> ErrorCode:
         """The code with which this side closes, saying nothing else; the link goes on for a while."""

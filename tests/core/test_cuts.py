@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
+import cbor2
 import pytest
 
 from telewire.core.connection import Connection
@@ -171,3 +172,45 @@ def test_i1_any_tree_with_any_cuts(seed: int) -> None:
         world.check_credit()
     world.check_agreement()
     world.wind_up()
+
+
+@pytest.mark.parametrize("stated", [False, True])
+def test_a_hundred_resumes_complete_and_nothing_between_them_is_lost_or_comes_twice(stated: bool) -> None:
+    pair = Pair(resume=True, stated=stated)
+    pair.client.call("feed", b"")
+    pair.deliver()
+    [call] = [event.call for event in pair.take()[1] if isinstance(event, CallReceived)]
+    [feed] = pair.server.resolve(call, b"", [(K.ITEMS, None)])
+    rounds = range(100)
+    asked: list[bytes] = []
+    answered: list[bytes] = []
+    items: list[bytes] = []
+    resumed = [0, 0]
+    for number in rounds:
+        pair.client.call("f", bytes([number]))
+        pair.server.send_item(feed, bytes([0x18, 100 + number]))
+        # What is on its way is lost every other time; else that it has come is not yet acknowledged.
+        (pair.pull if number % 2 else pair.deliver)()
+        pair.cut()
+        pair.attach()
+        pair.deliver()
+        for side, events in enumerate(pair.take()):
+            for event in events:
+                if isinstance(event, SessionResumed):
+                    resumed[side] += 1
+                elif isinstance(event, CallReceived):
+                    asked.append(event.payload)
+                    pair.server.resolve(event.call, event.payload)
+                    pair.server.finish(event.call)
+                elif isinstance(event, CallResolved):
+                    answered.append(event.payload)
+                elif isinstance(event, ItemsReceived):
+                    items += [bytes([0x18, item]) for item in cbor2.loads(event.payload)]
+                    pair.client.consumed(event.stream, event.count)
+    pair.deliver()
+    answered += [event.payload for event in pair.take()[0] if isinstance(event, CallResolved)]
+    assert resumed == [100, 100]
+    assert pair.server._attempt == pair.client._attempt == 100
+    assert asked == [bytes([number]) for number in rounds]
+    assert answered == [b"", *asked]
+    assert items == [bytes([0x18, 100 + number]) for number in rounds]

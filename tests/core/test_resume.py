@@ -15,7 +15,7 @@ from telewire.core.events import (
     SessionDetached,
 )
 from telewire.core.flow import Pool
-from telewire.core.replay import ACK_SECONDS, KEPT_BYTES, SHARE_BYTES, Arrivals, Departures
+from telewire.core.replay import ACK_SECONDS, KEPT_BYTES, PROMPT_BATCHES, SHARE_BYTES, Arrivals, Departures
 from telewire.core.states import ConnectionState, LinkState
 from telewire.core.streams import Call
 from telewire.errors import ErrorCode, LocalProtocolError
@@ -181,22 +181,22 @@ def test_departures() -> None:
     assert not ledger.has_room(9, 91)
     assert not ledger.has_room(10, 90)
     frames = [bytes([number]) * 10 for number in range(9)]
-    ledger.emit(frames, 90)
+    ledger.emit(frames, 90, 0.0)
     assert ledger.has_room(0, 0)
     assert not ledger.has_room(0, 1)
-    assert ledger.acknowledge(4)
+    assert ledger.acknowledge(4, 0.0)
     assert (ledger.base, ledger.emitted, ledger.held) == (4, 9, 5 * (10 + KEPT_BYTES))
-    assert ledger.acknowledge(2)
+    assert ledger.acknowledge(2, 0.0)
     assert ledger.base == 4
-    assert not ledger.acknowledge(10)
+    assert not ledger.acknowledge(10, 0.0)
     ledger.rewind()
-    assert ledger.take_again(15) == frames[4:6]
-    assert ledger.take_again(0) == frames[6:7]
+    assert ledger.take_again(15, 0.0) == frames[4:6]
+    assert ledger.take_again(0, 0.0) == frames[6:7]
     assert ledger.again
     # A second loss, in the middle of the replay.
-    assert ledger.acknowledge(5)
+    assert ledger.acknowledge(5, 0.0)
     ledger.rewind()
-    assert ledger.take_again(1000) == frames[5:]
+    assert ledger.take_again(1000, 0.0) == frames[5:]
     assert not ledger.again
     ledger.release()
     assert (ledger.base, ledger.emitted, ledger.held) == (9, 9, 0)
@@ -210,16 +210,16 @@ def test_departures_draw_from_the_pool_beyond_their_share() -> None:
     ledger, other = Departures(16 * SHARE_BYTES, 0, pool), Departures(16 * SHARE_BYTES, 0, pool)
     frame = bytes(SHARE_BYTES // 4 - KEPT_BYTES)
     while ledger.has_room(1, len(frame)):
-        ledger.emit([frame], len(frame))
+        ledger.emit([frame], len(frame), 0.0)
     assert ledger.emitted == 4 * (1 + 4)
     assert (ledger.drawn, pool.left, pool.left_to_grow) == (4 * SHARE_BYTES, 4 * SHARE_BYTES, 0)
     assert short
     assert other.has_room(4, 4 * len(frame))
     assert not other.has_room(5, 5 * len(frame))
     # What is acknowledged goes back, in steps.
-    assert ledger.acknowledge(3)
+    assert ledger.acknowledge(3, 0.0)
     assert not other.has_room(5, 5 * len(frame))
-    assert ledger.acknowledge(4)
+    assert ledger.acknowledge(4, 0.0)
     assert other.has_room(5, 5 * len(frame))
     assert other.drawn == SHARE_BYTES
     ledger.release()
@@ -236,6 +236,12 @@ def test_arrivals() -> None:
     ledger = Arrivals(1 << 20)
     ledger.note(0, 100_000, 1.0)
     assert ledger.due is None
+    # The first batches tell the peer the round trip.
+    for count in range(1, PROMPT_BATCHES + 1):
+        ledger.note(1, 100, 0.5)
+        assert ledger.due == 0.5
+        assert ledger.acknowledged() == count
+    ledger.count = 0
     ledger.note(3, 100, 1.0)
     assert ledger.due == 1.0 + ACK_SECONDS
     ledger.note(1, 65536, 1.001)
@@ -244,6 +250,7 @@ def test_arrivals() -> None:
     assert ledger.due is None
     # Half of what the peer keeps, as it counts that.
     ledger = Arrivals(20 * KEPT_BYTES)
+    ledger.prompt = 0
     ledger.note(9, 0, 1.0)
     assert ledger.due == 1.0 + ACK_SECONDS
     ledger.note(1, 0, 1.001)

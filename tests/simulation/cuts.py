@@ -13,36 +13,43 @@ __all__ = ["TOLD", "check_cut", "offsets", "whole"]
 TOLD: tuple[Told, ...] = ("both", "client", "server", "nobody")
 
 
+REPEATS = 0.3
+"""On a carrier that states positions: the chance that a batch of the client comes again, or too early."""
+
+
 @cache
-def whole() -> tuple[dict[str, list[object]], dict[Way, int]]:
+def whole(stated: bool = False) -> tuple[dict[str, list[object]], dict[Way, int]]:
     """What the two applications are told where nothing is cut, and how many bytes that takes each way."""
-    recording = begin()
+    recording = begin(stated)
     [link] = recording.network.links
     told = recording.run()
     assert recording.client.peer.resumes == 0
     return told, {"up": link.up.arrived, "down": link.down.arrived}
 
 
-def begin() -> Recording:
+def begin(stated: bool) -> Recording:
     """The same network, and the same conversation, up to where it is cut."""
-    return Recording(Network(1, delay=(0.001, 0.001), split=0.0))
+    return Recording(Network(1, delay=(0.001, 0.001), split=0.0, repeats=REPEATS if stated else 0.0))
 
 
-def offsets(stride: int = 1, first: int = 0) -> Iterator[tuple[Way, int]]:
+def offsets(stride: int = 1, first: int = 0, stated: bool = False) -> Iterator[tuple[Way, int]]:
     """Every ``stride``-th byte of either direction."""
-    for way, size in whole()[1].items():
+    for way, size in whole(stated)[1].items():
         for byte in range(first, size, stride):
             yield way, byte
 
 
-def check_cut(way: Way, byte: int, told: Told) -> int:
+def check_cut(way: Way, byte: int, told: Told, stated: bool = False) -> int:
     """Cut behind a byte, and demand that nobody is told anything else; how often the session has resumed.
+
+    ``stated``: on a carrier where batches come again and out of order, and state their positions, as over
+    HTTP. What is told is the same there.
 
     Raises:
         AssertionError: something is missing, has come twice or differs, or something is left.
     """
     expected, _ = whole()
-    recording = begin()
+    recording = begin(stated)
     recording.network.links[0].cut_at(byte, way, told)
     found = recording.run()
     assert found.keys() == expected.keys(), f"{way} {byte} {told}: {found.keys() ^ expected.keys()}"

@@ -2,7 +2,9 @@
 
 ``python tests/simulation/soak.py [--cuts N] [--seed N] [--share N] [--stride N]``, or ``make soak``. What the
 sides got is compared with what was sent, item by item; it ends with status 1 at the first difference, and
-says where the cut was. On the slow links nobody may be declared dead, though two seconds of silence do that.
+says where the cut was. The cuts behind every byte are made once more where batches come again and out of
+order, as POSTs do, there behind every seventh. On the slow links nobody may be declared dead, though two
+seconds of silence do that.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ SECONDS = 30.0
 MIB = 1 << 20
 SLOW = ((40 * MIB, 1_000_000), (100 * MIB, 5_000_000))
 """Bytes of a download, and the bytes a second that its link carries."""
+STATED_STRIDE = 7
+"""Of the cuts behind every byte so many times fewer, where batches state their positions."""
 IMPATIENT = Limits(idle_seconds=0.5, dead_seconds=2.0)
 
 
@@ -42,13 +46,17 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def cut_bytes(stride: int) -> None:
-    """Cut the recorded conversation behind every byte, with each kind of notice in turn."""
+def cut_bytes(stride: int, stated: bool = False) -> None:
+    """Cut the recorded conversation behind every byte, with each kind of notice in turn.
+
+    ``stated``: on a carrier that repeats and reorders, where batches state their positions.
+    """
     began, count = time.monotonic(), 0
-    for way, byte in offsets(stride):
-        check_cut(way, byte, TOLD[count % len(TOLD)])
+    for way, byte in offsets(stride, stated=stated):
+        check_cut(way, byte, TOLD[count % len(TOLD)], stated)
         count += 1
-    say(f"{count} cuts of the recorded conversation in {time.monotonic() - began:.0f} s, nothing differs")
+    what = f"the recorded conversation{', its positions stated,' if stated else ''}"
+    say(f"{count} cuts of {what} in {time.monotonic() - began:.0f} s, nothing differs")
 
 
 async def cut_sockets(transport: TransportName, cuts: int, seed: int) -> int:
@@ -131,6 +139,7 @@ def main() -> int:
             what = f"{size // options.share / MIB:g} MiB at {rate / 1e6:g} MB/s"
             say(f"{transport}: {what} in {seconds:.0f} s, nothing differs, nobody was taken for dead")
     cut_bytes(options.stride)
+    cut_bytes(STATED_STRIDE * options.stride, stated=True)
     return 0
 
 

@@ -11,6 +11,8 @@ from tests.simulation.recording import Recording
 
 STRIDE = 5
 """Every so many bytes here; all of them by ``make soak``. No frame is so short that it is left out."""
+STATED_STRIDE = 101
+"""The same where batches state their positions; every seventh by ``make soak``."""
 PARTS = 8
 USES: dict[object, set[str]] = {
     K.ITEMS: {"data"},
@@ -30,6 +32,15 @@ def test_i1_cut_behind_any_byte_the_applications_are_told_the_same(part: int) ->
         resumed += check_cut(way, byte, TOLD[index % len(TOLD)]) > 0
     # Behind the first bytes there is no session yet, behind the last nobody may need one.
     assert resumed > 0.9 * len(cuts) > 150
+
+
+def test_i1_cut_where_batches_come_again_and_out_of_order_they_are_told_the_same() -> None:
+    assert whole(stated=True)[0] == whole()[0]
+    resumed = 0
+    cuts = list(offsets(STATED_STRIDE, stated=True))
+    for index, (way, byte) in enumerate(cuts):
+        resumed += check_cut(way, byte, TOLD[index % len(TOLD)], stated=True) > 0
+    assert resumed > 0.9 * len(cuts) > 90
 
 
 def test_i1_the_recorded_conversation_mixes_everything() -> None:

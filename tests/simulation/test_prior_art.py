@@ -24,12 +24,14 @@ from telewire.core.events import (
 )
 from telewire.core.streams import Stream
 from telewire.limits import Limits
-from telewire.testing.network import Network, Peer
+from telewire.testing.network import Network, Peer, Way
 from telewire.wire.codec import decode_batch
 from telewire.wire.frames import Kind
 
 MIB = 1024 * 1024
 PIECE = 64 * 1024
+NUMBER = {Kind.ITEMS: None, Kind.BYTES: None, Kind.CHANNEL: 1}
+"""The number that a declared stream of a kind has."""
 
 
 def item(number: int, size: int = 10) -> bytes:
@@ -38,7 +40,7 @@ def item(number: int, size: int = 10) -> bytes:
 
 
 class Sender:
-    """The server's side: answers with one stream, and sends on it as fast as it may."""
+    """One side: sends on one stream as fast as it may; as the server it opens it with its answer."""
 
     def __init__(self, peer: Peer, kind: Kind, payloads: list[bytes], ends: bool) -> None:
         self.peer = peer
@@ -51,22 +53,35 @@ class Sender:
     def event(self, event: Event) -> None:
         connection = self.peer.connection
         if isinstance(event, CallReceived) and self.stream is None:
-            [self.stream] = connection.resolve(event.call, b"", [(self.kind, None)])
+            [stream] = connection.resolve(event.call, b"", [(self.kind, NUMBER[self.kind])])
             connection.finish(event.call)
+            self.begin(stream)
         elif isinstance(event, CallReceived):
             connection.resolve(event.call, b"", [(Kind.CHANNEL, event.call.number)])
             connection.finish(event.call)
-        while self.stream is not None and self.payloads and connection.writable(self.stream):
+        self.send()
+
+    def begin(self, stream: Stream) -> None:
+        """Send on this stream."""
+        self.stream = stream
+        self.send()
+
+    def send(self) -> None:
+        """Send what may be sent."""
+        connection, stream = self.peer.connection, self.stream
+        while stream is not None and self.payloads and connection.writable(stream):
             if self.kind is Kind.BYTES:
-                connection.send_chunk(self.stream, self.payloads.pop())
+                connection.send_chunk(stream, self.payloads.pop())
+            elif self.kind is Kind.CHANNEL:
+                connection.send_message(stream, self.payloads.pop())
             else:
-                connection.send_item(self.stream, self.payloads.pop())
+                connection.send_item(stream, self.payloads.pop())
             if not self.payloads and self.ends:
-                connection.end(self.stream)
+                connection.end(stream)
 
 
 class Receiver:
-    """The client's side: takes everything at once, and counts."""
+    """The other side: takes everything at once, and counts."""
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
@@ -80,6 +95,10 @@ class Receiver:
     def event(self, event: Event) -> None:
         if isinstance(event, CallResolved):
             self.streams += event.declared
+        elif isinstance(event, CallReceived):
+            self.streams += event.declared
+            self.peer.connection.resolve(event.call, b"")
+            self.peer.connection.finish(event.call)
         elif isinstance(event, ChunkReceived):
             self.bytes += len(event.payload)
             self.peer.connection.consumed(event.stream, len(event.payload))
@@ -130,22 +149,37 @@ def test_2_a_large_download_on_a_slow_link_is_whole_and_never_declared_dead(
     assert size / rate <= network.now <= 1.1 * size / rate + 10
 
 
+def uploading(network: Network, kind: Kind, payloads: list[bytes]) -> Receiver:
+    """A server that was passed a stream of payloads; the network has not run much."""
+    host = network.host()
+    receivers: list[Receiver] = []
+    host.on_peer = lambda peer: receivers.append(Receiver(peer))
+    client = Sender(network.connect(host), kind, payloads, ends=True)
+    network.run(1.0)
+    client.begin(client.peer.connection.call("f", b"", [(kind, NUMBER[kind])]).declared[0])
+    [server] = receivers
+    return server
+
+
 @pytest.mark.parametrize("seed", range(5))
-def test_3_600_sends_through_a_black_hole_and_a_cut_all_arrive_once_and_in_order(seed: int) -> None:
+@pytest.mark.parametrize("kind", [Kind.ITEMS, Kind.CHANNEL])
+@pytest.mark.parametrize("way", ["down", "up"])
+def test_3_600_sends_through_a_black_hole_and_a_cut_all_arrive_once_and_in_order(
+    way: Way, kind: Kind, seed: int
+) -> None:
     network = Network(seed)
     payloads = [item(number, 10_000) for number in range(600)]
-    client = downloading(network, Kind.ITEMS, payloads)
-    network.run_until(lambda: len(client.items) >= 100)
-    link = client.peer.link
+    receiver = (downloading if way == "down" else uploading)(network, kind, payloads)
+    network.run_until(lambda: len(receiver.items) >= 100)
+    link = receiver.peer.link
     assert link is not None
     link.black_hole()
     network.run(0.15)
-    lost = link.down.vanished
-    assert lost > 10_000
+    assert link.direction(way).vanished > 10_000
     link.cut()
-    network.run_until(lambda: client.ended)
-    assert client.items == payloads
-    assert client.peer.resumes == 1
+    network.run_until(lambda: receiver.ended)
+    assert receiver.items == payloads
+    assert receiver.peer.resumes == 1
 
 
 def test_5_a_body_that_waits_hears_within_a_round_trip_that_nobody_reads() -> None:

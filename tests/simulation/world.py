@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from random import Random
 
-from fuzz.credit import Ledger
+from fuzz.credit import TUNED, Ledger
 from fuzz.party import LIMITS
 from telewire.core.connection import Connection
 from telewire.core.flow import Pool
@@ -90,7 +90,7 @@ class Simulation:
         for client in self.clients:
             if client.connection.session_id == peer.connection.session_id:
                 client.other, actor.other = actor, client
-                self.ledgers[client.connection] = self.ledgers[peer.connection] = Ledger()
+                self.ledgers[client.connection] = self.ledgers[peer.connection] = Ledger(TUNED)
         assert actor.other is not None, "a session begins for a client that there is not"
         peer.on_event = lambda event: self.tell(actor, event)
 

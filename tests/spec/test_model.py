@@ -30,7 +30,9 @@ def test_a_small_model_has_no_error() -> None:
 
 
 @needs_spin
-@pytest.mark.parametrize("word", ["a gap in the positions", "a grant adds", "a stop is not answered"])
+@pytest.mark.parametrize(
+    "word", ["a gap in the positions", "a grant adds", "a stop is not answered", "a last call"]
+)
 def test_a_mutant_is_caught(word: str) -> None:
     outcome = run_check(named(word))
     assert outcome.good(named(word)), outcome.said

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import functools
-import socket
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio
-import hypercorn.asyncio
-import hypercorn.trio
 import pytest
-import sniffio
-from hypercorn.config import Config
 
 from telewire import Service
 from telewire.runtime.transport import AcceptTransport, Request, Transport, TransportHandler, TransportName
@@ -22,6 +16,7 @@ from telewire.testing.transports import Recorder, check_transport
 from telewire_transports.asgi import TelewireASGI
 from telewire_transports.http1 import Http1Client, HttpSessions
 from telewire_transports.websocket import connect_websocket
+from tests.transports.hypercorn_here import under_hypercorn
 
 pytestmark = pytest.mark.anyio
 
@@ -58,21 +53,8 @@ async def running(accept: AcceptTransport) -> AsyncIterator[tuple[Door, Relay]]:
     door = Door(accept)
     application = TelewireASGI(Service(), hosts=("127.0.0.1",))
     application._server = door  # type: ignore[assignment]  # the machine is not what is proved here
-    settings = Config()
-    settings.errorlog = None
-    serve: Any = (
-        hypercorn.asyncio.serve if sniffio.current_async_library() == "asyncio" else hypercorn.trio.serve
-    )
-    stop = anyio.Event()
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-    # hypercorn closes it.
-    settings.bind = [f"fd://{listener.detach()}"]
-    async with anyio.create_task_group() as group:
-        group.start_soon(functools.partial(serve, application, settings, shutdown_trigger=stop.wait))
-        async with open_relay("127.0.0.1", port) as relay:
-            yield door, relay
-        stop.set()
+    async with under_hypercorn(application) as port, open_relay("127.0.0.1", port) as relay:
+        yield door, relay
 
 
 @asynccontextmanager
