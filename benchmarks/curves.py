@@ -6,6 +6,7 @@ And what an open stream and an open connection hold in memory while nothing happ
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import os
 import time
@@ -92,6 +93,12 @@ async def many_streams(
     return found
 
 
+async def _echoes(session: Session, text: str, calls: int) -> None:
+    for number in range(calls):
+        if await session.echo(number, text) != {"a": number, "b": text}:
+            raise WrongValue(f"echo({number}) of a text of {len(text)} characters returned something else.")
+
+
 async def message_sizes(
     connect: Connect, points: Sequence[int], count: int, server: int | None
 ) -> list[Point]:
@@ -103,11 +110,7 @@ async def message_sizes(
             text = "x" * (size - 1024)
             calls = max(2, count // size)
 
-            async def echoes(text: str = text, calls: int = calls) -> None:
-                for number in range(calls):
-                    if await session.echo(number, text) != {"a": number, "b": text}:
-                        raise WrongValue(f"A text of {len(text)} characters came back as another.")
-
+            echoes = functools.partial(_echoes, session, text, calls)
             await session.echo(0, text)
             found.append(await _timed(size, calls * size, server, echoes))
     return found
@@ -125,13 +128,8 @@ async def many_connections(
                 sessions.append(await stack.enter_async_context(connect()))
             calls = max(2, count // connections)
 
-            async def echoes(session: Session, calls: int = calls) -> None:
-                for number in range(calls):
-                    if await session.echo(number, "hello") != {"a": number, "b": "hello"}:
-                        raise WrongValue(f"echo({number}) returned something else.")
-
             async def all_connections(calls: int = calls) -> None:
-                await asyncio.gather(*(echoes(session, calls) for session in sessions))
+                await asyncio.gather(*(_echoes(session, "hello", calls) for session in sessions))
 
             await asyncio.gather(*(session.echo(0, "hello") for session in sessions))
             found.append(await _timed(connections, connections * calls, server, all_connections))

@@ -8,7 +8,6 @@ figures themselves do not.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -25,6 +24,7 @@ from rich.console import Console
 from benchmarks.curves import CURVES
 from benchmarks.entrants import PEERS, Peer, find_peers
 from benchmarks.latencies import LATENCIES
+from benchmarks.outputs import add_outputs, write_json
 from benchmarks.plots import draw
 from benchmarks.processes import PINNING, SideFailed, Sides
 from benchmarks.report import print_curves, print_latencies, print_missing, print_report
@@ -100,9 +100,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         type=_positive,
         help=f"do less of the work where all would take longer; {SECONDS:g}, with --full {FULL_SECONDS:g}",
     )
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write everything measured to a file")
-    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw it as SVG into a folder")
-    parser.add_argument("--note", default="", metavar="WORDS", help="stands under the plots and in the JSON")
+    add_outputs(parser)
     options = parser.parse_args(argv)
     if options.rounds is None:
         options.rounds = FULL_ROUNDS if options.full else ROUNDS
@@ -247,7 +245,7 @@ def main(argv: Sequence[str]) -> int:
         note=options.note,
     )
     if options.json is not None:
-        options.json.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+        write_json(options.json, whole)
         console.print(f"written to {options.json}")
     if options.plots is not None:
         for path in draw(whole, options.plots):

@@ -3,6 +3,9 @@
 A server in a process of its own; clients in others, so that its memory is its own. Told are its memory
 for a session and for a generator, the longest time that its loop was away from what else it had to do,
 and what an item costs while ever more sessions stand beside it. Nothing here is compared with a peer.
+
+A stall is told twice: as it was, and without the time in which the server was ready to run and others,
+such as its clients, had all CPUs. On a machine of its own, with CPUs to spare, only the second is there.
 """
 
 from __future__ import annotations
@@ -10,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
 import random
 import subprocess
 import sys
@@ -19,9 +21,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-# Any: what JSON brings.
-from typing import Any, Final
+from typing import Final
 
 # This checkout is measured, whatever is installed.
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -31,9 +31,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.outputs import add_outputs, write_json
 from benchmarks.plots import Line, lines
-from benchmarks.readings import READABLE, allow_many_files, cpu_seconds, resident_bytes
+from benchmarks.readings import (
+    READABLE,
+    allow_many_files,
+    bytes_in_use,
+    cpu_seconds,
+    resident_bytes,
+    waited_seconds,
+)
 from telewire import Remote, Service
+from telewire.cli.collector import spare_full_collections
 from telewire.limits import ServerLimits
 from telewire_transports import connect, serve
 
@@ -47,17 +56,26 @@ BEAT: Final = 0.005
 """Seconds for which who looks for stalls sleeps: a stall is by how much it wakes later."""
 A_CLIENT: Final = 1_000
 """Sessions in one process of clients."""
+FIRST: Final = 10
+"""Sessions that are there before anything is measured."""
+SETTLED: Final = 3.0
+"""Seconds after which these have made all that is made once."""
 AT_ONCE: Final = 50
-"""Sessions that one process opens side by side."""
+"""Sessions that one process opens, or generators that it starts, side by side."""
+BETWEEN: Final = 0.1
+"""Seconds between two such portions of generators."""
 FILES_BESIDE: Final = 200
 
 service: Final[Service[None]] = Service()
 
 
 class _Stalls:
-    """The longest since the last look: by how much the loop was late, and CPU of a run of the collector."""
+    """The longest since the last look: by how much the loop was late, with and without the time in which
+    others had all CPUs, and CPU of a run of the collector.
+    """
 
     longest = 0.0
+    own = 0.0
     collection = 0.0
     began = 0.0
 
@@ -81,19 +99,17 @@ async def ticks() -> AsyncIterator[int]:
 
 
 @service.function
-async def longest_stall() -> tuple[float, float]:
-    """The longest stall, and the longest run of the collector, since this was asked last; in seconds."""
-    longest = _Stalls.longest, _Stalls.collection
-    _Stalls.longest = _Stalls.collection = 0.0
+async def longest_stall() -> tuple[float, float, float]:
+    """The longest stall, that of our own, and the longest run of the collector; seconds, since the last."""
+    longest = _Stalls.longest, _Stalls.own, _Stalls.collection
+    _Stalls.longest = _Stalls.own = _Stalls.collection = 0.0
     return longest
 
 
 @service.function
-async def freeze() -> int:
-    """Have the collector leave alone what stands now; returns how many objects that are."""
-    gc.collect()
-    gc.freeze()
-    return gc.get_freeze_count()
+async def in_use() -> int | None:
+    """What the server has allocated and not freed, where the system tells."""
+    return bytes_in_use()
 
 
 @service.function
@@ -104,18 +120,22 @@ async def ready() -> None:
 async def _watch() -> None:
     loop = asyncio.get_running_loop()
     while True:
-        due = loop.time() + BEAT
+        due, waited = loop.time() + BEAT, waited_seconds()
         await asyncio.sleep(BEAT)
-        _Stalls.longest = max(_Stalls.longest, loop.time() - due)
+        late = loop.time() - due
+        _Stalls.longest = max(_Stalls.longest, late)
+        _Stalls.own = max(_Stalls.own, late - (waited_seconds() - waited))
 
 
-async def _be_server() -> None:
+async def _be_server(spared: bool) -> None:
     many = ServerLimits(sessions=50_000, sessions_per_address=50_000, unauthenticated=50_000, arrivals=50_000)
     serving = asyncio.create_task(
         serve(service, port=0, on_started=lambda port: print(port, flush=True), server_limits=many)
     )
     watching = asyncio.create_task(_watch())
     gc.callbacks.append(_collecting)
+    if spared:
+        spare_full_collections()
     await asyncio.to_thread(sys.stdin.read)
     serving.cancel()
     watching.cancel()
@@ -167,7 +187,10 @@ async def _be_clients(port: int) -> None:
         if word == "open":
             free += await _open(stack, port, int(count))
         elif word == "start":
-            tasks += [asyncio.create_task(consume(free.pop())) for _ in range(int(count))]
+            for started in range(int(count)):
+                tasks.append(asyncio.create_task(consume(free.pop())))
+                if started % AT_ONCE == AT_ONCE - 1:
+                    await asyncio.sleep(BETWEEN)
         for task in tasks:
             if task.done():
                 task.result()
@@ -208,17 +231,21 @@ def _start(*arguments: str) -> subprocess.Popen[str]:
 class Step:
     """The server with so many sessions and generators: its memory, its stalls, and what an item costs.
 
-    ``bytes_each``: of memory for each session beyond the first, or for each generator in the last step.
-    ``opening_stall``, ``stall``: the longest while they were opened, and in the time after;
-    ``collection``: the most CPU of one run of Python's collector in that time.
+    ``bytes_each``: of resident memory for each session beyond the first ten, or for each generator;
+    ``in_use_each``: of what is allocated, where the system tells. ``opening_stall``, ``stall``: the longest
+    while they were opened, and in the time after, and ``own`` without waits for a CPU;
+    ``collection``: the most CPU of one run of Python's collector in both.
     """
 
     sessions: int
     generators: int
     resident_bytes: int
     bytes_each: float
+    in_use_each: float | None
     opening_stall: float
+    opening_own: float
     stall: float
+    own: float
     collection: float
     items_a_second: float
     cpu_us_an_item: float
@@ -257,20 +284,35 @@ class _Scale:
         share, rest = divmod(generators, len(self._clients))
         await self._all([f"start {share + (place < rest)}" for place in range(len(self._clients))])
 
-    async def look(self, sessions: int, generators: int, before: int, more: int) -> None:
+    async def memory(self) -> tuple[int, int | None]:
+        """Of the server: resident, and in use where that is told."""
+        return resident_bytes(self._server), await self._remote.in_use()
+
+    async def look(self, sessions: int, generators: int, before: tuple[int, int | None], more: int) -> None:
         """Wait, and note what there is; ``before``: the memory before there were ``more`` of them."""
-        opening, _ = await self._remote.longest_stall()
+        opening, opening_own, most = await self._remote.longest_stall()
         items = await self._all(["items"] * len(self._clients))
         cpu, began = cpu_seconds(self._server), time.perf_counter()
         await asyncio.sleep(self._seconds)
         seconds, cpu = time.perf_counter() - began, cpu_seconds(self._server) - cpu
-        stall, collection = await self._remote.longest_stall()
+        stall, own, collection = await self._remote.longest_stall()
         items = await self._all(["items"] * len(self._clients)) - items
-        now = resident_bytes(self._server)
-        cost = cpu / items * 1e6 if items else 0.0
-        each = (now - before) / max(1, more)
+        now, in_use = await self.memory()
         self.steps.append(
-            Step(sessions, generators, now, each, opening, stall, collection, items / seconds, cost)
+            Step(
+                sessions=sessions,
+                generators=generators,
+                resident_bytes=now,
+                bytes_each=(now - before[0]) / max(1, more),
+                in_use_each=(in_use - before[1]) / max(1, more) if in_use and before[1] else None,
+                opening_stall=opening,
+                opening_own=opening_own,
+                stall=stall,
+                own=own,
+                collection=max(most, collection),
+                items_a_second=items / seconds,
+                cpu_us_an_item=cpu / items * 1e6 if items else 0.0,
+            )
         )
 
     def close(self) -> None:
@@ -285,22 +327,22 @@ class _Scale:
 
 
 async def _measure(
-    port: int, server: subprocess.Popen[str], idle: int, active: int, seconds: float, freeze: bool
+    port: int, server: subprocess.Popen[str], idle: int, active: int, seconds: float
 ) -> list[Step]:
     async with connect(f"http://127.0.0.1:{port}/telewire", transport="websocket") as remote:
         scale = _Scale(port, server, remote, seconds)
         try:
-            await scale.open(1)
-            first = resident_bytes(server.pid)
+            # What the first sessions, and looking, take once is none of what each of them takes.
+            await scale.open(min(FIRST, idle))
+            await scale.memory()
+            await asyncio.sleep(SETTLED)
+            first = await scale.memory()
             await remote.longest_stall()
-            sizes = sorted({size for size in (10, 100, 1_000, 3_000, idle) if size <= idle})
+            sizes = sorted({size for size in (2 * FIRST, 100, 1_000, 3_000, idle) if size <= idle})
             for sessions in sizes:
                 await scale.open(sessions)
-                await scale.look(sessions, 0, first, sessions - 1)
-            if freeze:
-                await remote.freeze()
-                await remote.longest_stall()
-            before = resident_bytes(server.pid)
+                await scale.look(sessions, 0, first, sessions - FIRST)
+            before = await scale.memory()
             started = 0
             for generators in sorted({size for size in (10, 100, 500, active) if size <= active}):
                 await scale.start(generators - started)
@@ -311,14 +353,14 @@ async def _measure(
             scale.close()
 
 
-def run(idle: int, active: int, seconds: float, freeze: bool = False) -> list[Step]:
+def run(idle: int, active: int, seconds: float, spared: bool = False) -> list[Step]:
     """Start a server, and measure."""
-    server = _start("--serve")
+    server = _start("--serve", *(["--spared"] if spared else []))
     assert server.stdin is not None
     assert server.stdout is not None
     try:
         port = int(server.stdout.readline())
-        return asyncio.run(_measure(port, server, idle, active, seconds, freeze))
+        return asyncio.run(_measure(port, server, idle, active, seconds))
     finally:
         server.stdin.close()
         server.wait()
@@ -327,29 +369,46 @@ def run(idle: int, active: int, seconds: float, freeze: bool = False) -> list[St
 
 def _print(steps: Sequence[Step], console: Console) -> None:
     table = Table(title="one server process", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    headings = ("sessions", "generators", "MB", "KiB each", "opening", "stall", "gc", "items/s", "µs/item")
+    headings = (
+        "sessions",
+        "active",
+        "MB",
+        "KiB each",
+        "in use",
+        "opening",
+        "stall",
+        "gc",
+        "items/s",
+        "µs/item",
+    )
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for step in steps:
-        colour = "green" if step.stall <= STALL_GOAL else "red"
         table.add_row(
             f"{step.sessions:,}",
             f"{step.generators:,}",
             f"{step.resident_bytes / 1e6:.0f}",
             f"{step.bytes_each / 1024:.1f}",
-            f"{step.opening_stall * 1000:.0f} ms",
-            f"[{colour}]{step.stall * 1000:.0f} ms[/]",
-            f"{step.collection * 1000:.0f} ms",
+            "" if step.in_use_each is None else f"{step.in_use_each / 1024:.1f}",
+            *(
+                f"{both * 1000:.0f}, [{'green' if own <= STALL_GOAL else 'red'}]{own * 1000:.0f}[/]"
+                for both, own in ((step.opening_stall, step.opening_own), (step.stall, step.own))
+            ),
+            f"{step.collection * 1000:.0f}",
             f"{step.items_a_second:,.0f}",
             f"{step.cpu_us_an_item:.0f}" if step.generators else "",
         )
     console.print(table)
 
 
+def _held(step: Step) -> float:
+    return step.bytes_each if step.in_use_each is None else step.in_use_each
+
+
 def _draw(steps: Sequence[Step], note: str, folder: Path) -> None:
     memory = [
-        Line("a session", [(each.sessions, each.bytes_each) for each in steps if not each.generators]),
-        Line("a generator", [(each.generators, each.bytes_each) for each in steps if each.generators]),
+        Line("a session", [(each.sessions, _held(each)) for each in steps if not each.generators]),
+        Line("a generator", [(each.generators, _held(each)) for each in steps if each.generators]),
     ]
     drawn = [Line(each.name, [point for point in each.points if point[1] > 0]) for each in memory]
     text = lines(
@@ -365,9 +424,9 @@ def _draw(steps: Sequence[Step], note: str, folder: Path) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Measure and print; returns the exit status."""
-    if argv == ["--serve"]:
+    if argv[:1] == ["--serve"]:
         allow_many_files()
-        asyncio.run(_be_server())
+        asyncio.run(_be_server("--spared" in argv))
         return 0
     if argv[:1] == ["--clients"]:
         allow_many_files()
@@ -378,13 +437,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--active", type=int, default=ACTIVE, metavar="N", help=f"generators; {ACTIVE}")
     parser.add_argument("--seconds", type=float, default=SECONDS, help=f"to look at each step; {SECONDS:g}")
     parser.add_argument(
-        "--freeze",
+        "--spared",
         action="store_true",
-        help="gc.freeze() before the generators, to see what the collector does",
+        help="with the collector as `telewire serve` sets it",
     )
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write what was measured to a file")
-    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw it as SVG into a folder")
-    parser.add_argument("--note", default="", metavar="WORDS", help="stands under the plot")
+    add_outputs(parser)
     options = parser.parse_args(argv)
     console = Console()
     if not READABLE:
@@ -399,15 +456,16 @@ def main(argv: Sequence[str]) -> int:
             f"A process may open {files} files here (ulimit -n): {idle} sessions stand for {options.idle}.",
             style="yellow",
         )
-    steps = run(idle, min(options.active, idle), options.seconds, options.freeze)
+    steps = run(idle, min(options.active, idle), options.seconds, options.spared)
     _print(steps, console)
     console.print(
-        f"opening, stall: the longest that the loop was late, in steps of {BEAT * 1000:g} ms; "
-        f"{STALL_GOAL * 1000:.0f} ms is the goal. gc: the most CPU of one run of the collector."
+        "KiB each: resident; in use: allocated. opening, stall: by how many ms the loop was late while they "
+        f"were opened, and then, looked for every {BEAT * 1000:g} ms: as it was, and our own part, without "
+        f"a wait for a CPU; {STALL_GOAL * 1000:.0f} is the goal. gc: the most CPU of one run of the "
+        "collector."
     )
     if options.json is not None:
-        written: list[dict[str, Any]] = [asdict(step) for step in steps]
-        options.json.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+        write_json(options.json, [asdict(step) for step in steps])
     if options.plots is not None:
         _draw(steps, options.note, options.plots)
     return 0

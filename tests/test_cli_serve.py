@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import json
 import signal
 import socket
 import subprocess
@@ -72,6 +74,34 @@ def test_while_it_drains_a_second_signal_ends_at_once(tmp_path: Path) -> None:
         assert (status, out, err) == (130, "", "")
         # It would wait for the server to come back.
         caller.terminate()
+
+
+COLLECTED = """
+import gc
+from telewire import Service
+
+service = Service()
+{own}
+
+@service.function
+async def collector() -> list[int]:
+    return [int(gc.get_freeze_count() > 1_000), *gc.get_threshold()]
+"""
+
+
+@pytest.mark.parametrize("own", ["", "gc.set_threshold(800, 7, 6)", "gc.disable()"])
+def test_the_collector_is_spared_unless_the_module_has_its_own_ideas(tmp_path: Path, own: str) -> None:
+    usual = gc.get_threshold()
+    expected = {
+        "": [1, *usual[:2], 100],
+        "gc.set_threshold(800, 7, 6)": [0, 800, 7, 6],
+        "gc.disable()": [0, *usual],
+    }[own]
+    with serving(tmp_path, source=COLLECTED.format(own=own)) as running:
+        with start(["call", running.url, "collector"]) as caller:
+            said, _ = caller.communicate(timeout=60)
+        assert json.loads(said) == expected
+        running.interrupt()
 
 
 def test_over_tls(tmp_path: Path, run_python: Run, monkeypatch: pytest.MonkeyPatch) -> None:

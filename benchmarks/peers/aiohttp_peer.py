@@ -5,7 +5,6 @@ Compression is off, its C parser and mask are in, the JSON encoder is the standa
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 
+from benchmarks.peers.aiohttp_serving import serve_application
 from benchmarks.peers.by_hand import CANNOT, CONVERSATIONS, WAYS, Line, session_on
 from benchmarks.workloads import Session
 
@@ -46,14 +46,7 @@ async def serve(way: str, started: Callable[[int], object]) -> None:
 
     application = web.Application()
     application.router.add_get("/", converse)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        started(runner.addresses[0][1])
-        await asyncio.Event().wait()
-    finally:
-        await runner.cleanup()
+    await serve_application(application, started)
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from typing import Any, Final, final
 import socketio
 from aiohttp import web
 
+from benchmarks.peers.aiohttp_serving import serve_application
 from benchmarks.workloads import TEXT, Callback, Pipe, Session, blocks, follow, row
 
 __all__ = ["CANNOT", "NAME", "WAYS", "connect", "serve"]
@@ -94,14 +95,7 @@ def _application(way: str) -> web.Application:
 
 async def serve(way: str, started: Callable[[int], object]) -> None:
     """Serve until cancelled; ``started`` learns the port."""
-    runner = web.AppRunner(_application(way), access_log=None, shutdown_timeout=0.5)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        started(runner.addresses[0][1])
-        await asyncio.Event().wait()
-    finally:
-        await runner.cleanup()
+    await serve_application(_application(way), started)
 
 
 @final

@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import click
 
+from telewire.cli.collector import spare_full_collections
 from telewire.cli.outcomes import Status
 from telewire.runtime.service import Service
 from telewire_transports import serve_until_signal
@@ -114,6 +115,8 @@ def serve(
     The module is looked for in the current folder too. SIGTERM asks clients to leave and lets what is
     open go on for a while. Then, and at Ctrl-C at once, every conversation is closed in order, functions
     have up to five seconds to clean up, and the exit status is 0; a second signal ends at once.
+    Python's collector leaves alone what is there from the start, and looks through all the rest a tenth as
+    often as it would, unless the module sets thresholds of its own: that stops everybody.
     Exit status: 1 where the address cannot be used, 2 for wrong usage.
     """
     if ssl_keyfile is not None and ssl_certfile is None:
@@ -125,6 +128,7 @@ def serve(
     def started(port: int) -> None:
         shown = f"[{host}]" if ":" in host else host
         scheme = "http" if context is None else "https"
+        spare_full_collections()
         click.echo(f"Serving {target} at {scheme}://{shown}:{port}{path} (Ctrl-C stops)")
 
     serving = partial(

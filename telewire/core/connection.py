@@ -22,7 +22,7 @@ from telewire.core.exchange import UNLIMITED, without_credit
 from telewire.core.flow import Pool
 from telewire.core.halves import Outgoing, SendHalf
 from telewire.core.ids import LAST
-from telewire.core.negotiation import RESUME, VERSION, make_hello, read_hello, too_small
+from telewire.core.negotiation import RESUME, USUAL, VERSION, make_hello, read_hello, too_small
 from telewire.core.placing import into_batches
 from telewire.core.promoting import Promoting
 from telewire.core.replay import KEPT_BYTES, Departures
@@ -94,7 +94,7 @@ class Connection(Promoting):
         peer_limits: Limits | None = None,
         pool: Pool | None = None,
     ) -> None:
-        own = limits or Limits()
+        own = limits or USUAL
         if exchange and side == "server":
             own = own.of_exchanges()
         super().__init__(without_credit(own) if exchange else own, side, exchange, own)
@@ -112,7 +112,7 @@ class Connection(Promoting):
         if (side == "server") is not exchange:
             self._scheduler.add_sign(self._hello)
         if exchange:
-            self._take_peer_limits(without_credit((peer_limits or Limits()).as_assumed()))
+            self._take_peer_limits(without_credit((peer_limits or USUAL).as_assumed()))
             self._scheduler.one_payload = True
 
     # --- inputs ----------------------------------------------------------------------------------

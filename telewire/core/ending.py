@@ -32,6 +32,7 @@ CLOSING: Final = frozenset(
     {ErrorCode.NONE, ErrorCode.GOING_AWAY, ErrorCode.UNSUPPORTED, ErrorCode.SESSION_LOST}
     | {code for code in ErrorCode if code >= ErrorCode.PROTOCOL_ERROR}
 )
+_IN_ORDER: Final = wire.Close(ErrorCode.NONE)
 
 
 class Ending(Leaving):
@@ -52,7 +53,7 @@ class Ending(Leaving):
         self.side = side
         self.exchange = self.uncredited = exchange
         self._closing_until = 0.0
-        self._close = wire.Close(ErrorCode.NONE)
+        self._close = _IN_ORDER
         self._close_left = False
         self._error: RemoteProtocolError | None = None
 

@@ -9,12 +9,14 @@ from telewire.errors import ErrorCode, RemoteProtocolError
 from telewire.limits import ADVERTISED, Limits
 from telewire.wire.frames import Hello
 
-__all__ = ["RESUME", "VERSION", "make_hello", "read_hello", "too_small"]
+__all__ = ["RESUME", "USUAL", "VERSION", "make_hello", "read_hello", "too_small"]
 
 VERSION: Final = 1
 RESUME: Final = 1
 """The feature of sessions (chapter 7)."""
 SMALLEST: Final = 1024
+USUAL: Final = Limits()
+"""One object for all connections whose side, or peer, states nothing else: each would take 600 bytes."""
 
 
 def too_small(limits: Limits) -> str | None:
@@ -51,7 +53,9 @@ def read_hello(hello: Hello, from_client: bool) -> Limits:
     if from_client and (hello.session is not None or hello.token is not None):
         raise RemoteProtocolError("A client's hello names no session and no token.", ErrorCode.INVALID_FRAME)
     known = {ADVERTISED[number]: value for number, value in hello.limits.items() if number in ADVERTISED}
-    limits = replace(Limits(), **known)
+    limits = replace(USUAL, **known)
+    if limits == USUAL:
+        return USUAL
     problem = too_small(limits)
     if problem is not None:
         raise RemoteProtocolError(f"The peer's limits leave no room: {problem}", ErrorCode.INVALID_FRAME)

@@ -31,6 +31,9 @@ AGAIN_BYTES: Final = 2 * KEPT
 """The most that a server takes of it behind a resume, with what is around the frames."""
 DOWNLINK_BYTES: Final = 128
 MAP_BYTES: Final = DOWNLINK_BYTES + 8
+# A member costs as much as a call where it is looked up through its class (CPython 3.11).
+_OPEN: Final = ConnectionState.OPEN
+_ATTACHED: Final = LinkState.ATTACHED
 
 
 def requested(resume: wire.Resume) -> int:
@@ -85,6 +88,23 @@ class Promoting(Resuming):
         # To the server of a promoted exchange its request still comes, or leaves again behind a resume.
         self._in_request = False
         self._again_bytes = 0
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it is certain that nothing is to leave now, or sooner than was said by ``next_timeout``.
+
+        So after an acknowledgement that came by itself, for which nobody need ask what there is to write.
+        """
+        arrivals, departures = self._arrivals, self._departures
+        return (
+            arrivals is not None
+            and departures is not None
+            and arrivals.due is None
+            and self.state is _OPEN
+            and self.link is _ATTACHED
+            and self._scheduler.idle
+            and not (self._leaves or self._gate or departures.again or self._second_hello)
+        )
 
     @property
     def promotable(self) -> bool:

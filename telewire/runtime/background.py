@@ -74,7 +74,7 @@ class _Work:
         self._cancelled = False
         self._begun = False
         background.add(self)
-        owner.driver.running.works.add(self)
+        owner.driver.running.works[self] = None
         self._task: Task = owner.driver.backend.spawn(self._run)
 
     def cancel(self) -> None:

@@ -154,7 +154,7 @@ class CloseCallbacks:
     def begin(self, work: object) -> None:
         """Note that a callback takes time."""
         if self.running is not None:
-            self.running.works.add(work)
+            self.running.works[work] = None
 
     def _end(self, work: object) -> None:
         if self.running is not None:

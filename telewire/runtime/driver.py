@@ -37,6 +37,7 @@ from telewire.core.events import (
 from telewire.core.states import ConnectionState
 from telewire.core.streams import Call, Stream
 from telewire.errors import ErrorCode, NetworkError, TelewireError, TransportUnsuitable
+from telewire.runtime.alarm import Alarm
 from telewire.runtime.attachment import Attachment
 from telewire.runtime.backend import current_backend
 from telewire.runtime.exports import Exports
@@ -48,7 +49,7 @@ from telewire.wire.frames import Kind
 if TYPE_CHECKING:
     from telewire.errors import RemoteProtocolError
     from telewire.runtime.attachment import Route
-    from telewire.runtime.backend import Backend, Timer
+    from telewire.runtime.backend import Backend
     from telewire.runtime.tracing import Tracing
     from telewire.runtime.transport import ExchangeTransport, OpenTransport, Request, Transport
 
@@ -195,11 +196,11 @@ class Driver:
         self.exports = Exports()
         self._flushing = False
         self._dispatching = False
-        self._pending: deque[Event] = deque()
+        # What is left of the events of a pass; None where nothing is: an empty deque takes 760 bytes.
+        self._pending: deque[Event] | None = None
         self._continuing = False
-        self._finalised: deque[Stream] = deque()
-        self._timer: Timer | None = None
-        self._armed = 0.0
+        self._finalised: list[Stream] = []
+        self._alarm = Alarm()
         self._gone = False
         _drivers.add(self)
         self.exchange: ExchangeTransport | None = None
@@ -227,7 +228,7 @@ class Driver:
         self.dispatch()
         if self._paced is not None:
             self._pace(self._paced)
-        if not self._flushing:
+        if not self._flushing and not connection.quiet:
             self.schedule()
 
     def violation_received(self, error: RemoteProtocolError) -> None:
@@ -271,7 +272,7 @@ class Driver:
             self.host.detached()
             return
         if self.connection.state is ConnectionState.CLOSED:
-            self._disarm()
+            self._alarm.clear()
         self._tell_lost()
 
     def request(self) -> Request:
@@ -297,7 +298,7 @@ class Driver:
         self.connection.states_positions = transport.request.transport in HTTP
         self._gone = False
         self.attachment = attachment or Attachment(self, transport, route)
-        self._disarm()
+        self._alarm.clear()
         self.digest()
         return self.attachment
 
@@ -311,7 +312,7 @@ class Driver:
         """Say nothing more: the transport belongs to another conversation."""
         self._gone = True
         self.attachment = None
-        self._disarm()
+        self._alarm.clear()
 
     def _drop(self) -> None:
         """The session has given its transport up."""
@@ -340,11 +341,6 @@ class Driver:
         if not self._lost:
             self._lost = True
             self.host.lost()
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     # --- to the transport ------------------------------------------------------------------------
 
@@ -419,15 +415,11 @@ class Driver:
 
     def _arm(self) -> None:
         when = self.connection.next_timeout()
-        if when is None or (self._timer is not None and self._armed <= when):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._armed = when
-        self._timer = self.backend.call_at(when, self._timeout)
+        if when is not None:
+            self._alarm.set(when, self.backend, self._timeout)
 
     def _timeout(self) -> None:
-        self._timer = None
+        self._alarm.rung()
         self.connection.handle_timeout(self.backend.now())
         self.dispatch()
         self.schedule()
@@ -440,13 +432,12 @@ class Driver:
         Only so many in one pass: what they start then leaves in several batches, one a pass, and the
         other side works on the first while this one prepares the next.
         """
-        if self._dispatching:
+        connection, pending = self.connection, self._pending
+        if self._dispatching or not (pending or connection.has_events):
             return
-        pending = self._pending
-        events_received = self.connection.events_received
-        pending.extend(events_received())
-        if not pending:
-            return
+        if pending is None:
+            pending = self._pending = deque()
+        pending.extend(connection.events_received())
         self._dispatching = True
         left = PASS_EVENTS
         try:
@@ -454,9 +445,10 @@ class Driver:
                 left -= 1
                 self._hand_out(pending.popleft())
                 if not pending:
-                    pending.extend(events_received())
-                    if not pending:
+                    if not connection.has_events:
+                        self._pending = None
                         return
+                    pending.extend(connection.events_received())
         finally:
             self._dispatching = False
         if not self._continuing:
@@ -537,7 +529,7 @@ class Driver:
         """Tell the host; it hears nothing of a transport that is not there any more."""
         self._tell_closed(event)
         if self._gone and self.connection.resumable:
-            self._disarm()
+            self._alarm.clear()
             self._tell_lost()
 
     def _tell_closed(self, event: ConnectionClosed) -> None:
@@ -581,7 +573,7 @@ class Driver:
 
     def _collect(self) -> None:
         while self._finalised:
-            stream = self._finalised.popleft()
+            stream = self._finalised.pop(0)
             if not stream.retired:
                 self._end_of(stream).dropped()
                 self.connection.stop(stream)

@@ -15,6 +15,8 @@ __all__ = ["Exports"]
 class Exports:
     """The functions of this side that the other can call, by number."""
 
+    __slots__ = ("_keys", "_next", "_numbers", "_streams")
+
     def __init__(self) -> None:
         self._numbers: dict[object, int] = {}
         self._streams: dict[int, set[Stream]] = {}

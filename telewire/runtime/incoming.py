@@ -125,7 +125,7 @@ class IncomingCall(Closing, CallEnd):
         if event.declared:
             self._handles = driver.make_handles(event.declared)
         event.call.app = self
-        driver.running.works.add(self)
+        driver.running.works[self] = None
         self._task: Task = driver.backend.start(self._run)
 
     @property

@@ -118,7 +118,7 @@ class SourceTask:
         self._begun = False
         self._cancelling = False
         self._run = make(self)
-        owner.driver.running.works.add(self)
+        owner.driver.running.works[self] = None
         self._task = owner.driver.backend.spawn(self._main)
 
     async def _main(self) -> None:

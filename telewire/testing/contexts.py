@@ -208,7 +208,7 @@ class _Call:
         work = _Work()
         work.task = self._backend.spawn(self._run, work, function, args)
         self._works.add(work)
-        self._running.works.add(work)
+        self._running.works[work] = None
 
     async def _run(
         self, work: _Work, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]

@@ -87,6 +87,32 @@ def test_what_has_arrived_is_acknowledged_within_25_ms() -> None:
     assert peer.core.next_timeout() == peer.core._heard + peer.core.limits.idle_seconds
 
 
+def test_after_an_acknowledgement_by_itself_there_is_nothing_to_ask_for() -> None:
+    peer = SessionPeer()
+    assert peer.core.quiet
+    peer.calls(0)
+    assert not peer.core.quiet, "its acknowledgement is due soon"
+    peer.wait(ACK_SECONDS)
+    assert not peer.core.quiet
+    peer.hear()
+    assert peer.core.quiet
+    peer.core.call("f", b"")
+    assert not peer.core.quiet
+    peer.hear()
+    assert peer.core.quiet
+    peer.say(f.Ack(1))
+    assert peer.core.quiet
+    peer.say(f.Ping(1))
+    assert not peer.core.quiet
+    peer.hear()
+    peer.lose()
+    assert not peer.core.quiet
+
+
+def test_before_the_hellos_have_crossed_there_is_always_something_to_ask_for() -> None:
+    assert not Connection("client").quiet
+
+
 def test_frames_without_a_position_are_not_acknowledged() -> None:
     peer = SessionPeer()
     peer.say(f.Ping(1), f.Pong(7), f.Ack(0))

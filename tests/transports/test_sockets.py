@@ -316,3 +316,28 @@ def test_text_of_others_is_escaped_and_cut() -> None:
     assert printable("a\u202eb\r\nc") == "a\\u202eb\\r\\nc"
     assert printable("x" * 500, 10) == "xxxxxxxxx…"
     assert printable("x" * 10, 10) == "x" * 10
+
+
+@pytest.mark.parametrize("passes", range(5))
+async def test_who_is_accepted_at_the_last_moment_is_known_when_the_listener_is_closed(passes: int) -> None:
+    takers: list[Taker] = []
+
+    def accept(link: ByteLink) -> Taker:
+        takers.append(Taker(link))
+        return takers[-1]
+
+    listener = await listen("127.0.0.1", 0, accept)
+    with socket.create_connection(("127.0.0.1", listener.port)) as plain:
+        plain.setblocking(False)
+        for _ in range(passes):
+            await anyio.lowlevel.checkpoint()
+        await listener.aclose()
+        # What a server does then with those who have come and said nothing.
+        for taker in takers:
+            taker.link.abort()
+        with anyio.fail_after(10):
+            await anyio.wait_readable(plain)
+        try:
+            assert plain.recv(1) == b""
+        except ConnectionResetError:
+            assert not takers, "only whom nobody has taken is reset"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import ssl
 from collections.abc import Awaitable, Callable, Collection
-from typing import Any, Final, TypeAlias, final
+from typing import Any, Final, final
 
 import anyio
 
@@ -34,8 +34,6 @@ __all__ = ["connect", "serve"]
 CLOSE_SECONDS: Final = 5.0
 DRAIN_SECONDS: Final = 20.0
 """Together with twice the seconds for closing within the 30 that supervisors commonly give."""
-ConnectBy: TypeAlias = Callable[..., Awaitable[Transport]]
-"""As ``connect_websocket``, with all that stays the same given already."""
 
 
 def connect(
@@ -79,15 +77,17 @@ def connect(
         raise ValueError(
             f"transport={transport!r} is none that connect() has: 'websocket', 'http', 'sse' or 'exchange'."
         )
-    make_client = functools.partial(
-        Http1Client, headers=headers, timeout=timeout, ssl_context=ssl_context, limits=limits
-    )
+    routes = _Routes(url, transport, headers, timeout, ssl_context, limits, follow)
     client: Http1Client | None = None
     if transport in ("http", "sse", "exchange") or "http" in where.transports:
-        client = make_client(url)
-    makers = None if client is None else _Makers(client)
+        client = routes.add_client(url)
     make = functools.partial(
-        Client, exchanges=makers, limits=limits, timeout=timeout, service=service, resume=True
+        Client,
+        exchanges=None if client is None else routes,
+        limits=limits,
+        timeout=timeout,
+        service=service,
+        resume=True,
     )
     if client is not None and transport != "websocket":
         client.check_headers()
@@ -95,68 +95,99 @@ def connect(
             if service is not None:
                 raise ValueError("service= offers functions to the server, which cannot call in an exchange.")
             return make(None)
-    connect_by = functools.partial(
-        connect_websocket, headers=headers, timeout=timeout, ssl_context=ssl_context, limits=limits
-    )
-
-    def again(elsewhere: str | None) -> Ways:
-        there = elsewhere if elsewhere and follow is not None and follow(elsewhere) else url
-        # With connections of its own: those that are kept lead to the server that goes away.
-        other = None if makers is None else makers.add(make_client(there))
-        return _ways(there, transport, other, connect_by)
-
-    first, better = _ways(url, transport, client, connect_by)
-    return make(first, upgrade=better, again=again)
+    first, better = routes.ways(url, client)
+    return make(first, upgrade=better, again=routes.again)
 
 
 @final
-class _Makers:
-    """The HTTP clients of one client: the first makes its exchanges, the others open successors' sessions."""
+class _Routes:
+    """The ways of one client, and its HTTP clients: the first makes its exchanges, the others open
+    successors' sessions.
+    """
 
-    def __init__(self, first: Http1Client) -> None:
-        self._all = [first]
+    # One for each client, of which a process may have thousands: closures took four times as much.
+    __slots__ = ("_clients", "_follow", "_headers", "_limits", "_ssl", "_timeout", "_transport", "_url")
 
-    def add(self, client: Http1Client) -> Http1Client:
-        """Close this one, too, when all are."""
+    def __init__(
+        self,
+        url: str,
+        transport: TransportName | None,
+        headers: HeaderSource,
+        timeout: float,
+        ssl_context: ssl.SSLContext | None,
+        limits: Limits | None,
+        follow: Callable[[str], bool] | None,
+    ) -> None:
+        self._url = url
+        self._transport = transport
+        self._headers = headers
+        self._timeout = timeout
+        self._ssl = ssl_context
+        self._limits = limits
+        self._follow = follow
+        self._clients: list[Http1Client] = []
+
+    def add_client(self, url: str) -> Http1Client:
+        """Make one more client of HTTP, which is closed when all are."""
+        client = Http1Client(
+            url, headers=self._headers, timeout=self._timeout, ssl_context=self._ssl, limits=self._limits
+        )
         # Successors follow each other; what the one before the last had kept is not needed any more.
-        while len(self._all) > 2:
-            self._all.pop(1).close()
-        self._all.append(client)
+        while len(self._clients) > 2:
+            self._clients.pop(1).close()
+        self._clients.append(client)
         return client
 
-    def make(self) -> OutgoingExchange:
-        """Make the transport of one exchange."""
-        return self._all[0].make()
+    def again(self, elsewhere: str | None) -> Ways:
+        """The ways of a successor, where the server named one and the client may follow."""
+        follow = self._follow
+        there = elsewhere if elsewhere and follow is not None and follow(elsewhere) else self._url
+        # With connections of its own: those that are kept lead to the server that goes away.
+        return self.ways(there, self.add_client(there) if self._clients else None)
 
-    def close(self) -> None:
-        """Drop the connections that nobody uses."""
-        for client in self._all:
-            client.close()
-
-
-def _ways(
-    url: str, transport: TransportName | None, client: Http1Client | None, connect_by: ConnectBy
-) -> Ways:
-    """How the transports of one session to ``url`` are opened, and a better one beside them."""
-    if client is not None and transport in ("http", "sse"):
-        return HttpSessions(client, transport), None
-    sessions = None
-    if client is not None and transport is None:
+    def ways(self, url: str, client: Http1Client | None) -> Ways:
+        """How the transports of one session to ``url`` are opened, and a better one beside them."""
+        if client is None or self._transport == "websocket":
+            return Way(url, self._dial, client), None
+        if self._transport is not None:
+            return HttpSessions(client, self._transport), None
         sessions = HttpSessions(client, "http", ELSEWHERE)
+        way = Way(url, functools.partial(self._dial_beside, sessions), client)
+        return Choice(sessions, way), way
 
-    async def dial(url: str, accept: AcceptTransport) -> Transport:
-        beside = (sessions.route, sessions.worker) if sessions is not None and sessions.worker else None
+    async def _dial(
+        self, url: str, accept: AcceptTransport, beside: tuple[str, str] | None = None
+    ) -> Transport:
+        return await connect_websocket(
+            url,
+            accept,
+            headers=self._headers,
+            timeout=self._timeout,
+            ssl_context=self._ssl,
+            limits=self._limits,
+            beside=beside,
+        )
+
+    async def _dial_beside(self, sessions: HttpSessions, url: str, accept: AcceptTransport) -> Transport:
+        """Find the worker that holds the session, where nobody steers requests to it (TW-SES-107)."""
+        beside = (sessions.route, sessions.worker) if sessions.worker else None
         left = ELSEWHERE
         while True:
             try:
-                return await connect_by(url, accept, beside=beside)
+                return await self._dial(url, accept, beside)
             except AnotherWorker:
                 left -= 1
                 if not left:
                     raise
 
-    way = Way(url, dial, client)
-    return (way, None) if sessions is None else (Choice(sessions, way), way)
+    def make(self) -> OutgoingExchange:
+        """Make the transport of one exchange."""
+        return self._clients[0].make()
+
+    def close(self) -> None:
+        """Drop the connections that nobody uses."""
+        for client in self._clients:
+            client.close()
 
 
 async def serve(

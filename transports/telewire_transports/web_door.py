@@ -7,6 +7,7 @@ does is another module's: a WebSocket is opened with GET, an exchange is a POST.
 from __future__ import annotations
 
 import ssl
+import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol, final
 
@@ -164,7 +165,8 @@ class Door:
         """
         headers: dict[str, str] = {}
         for raw, value in request.headers:
-            name, text = raw.decode("ascii"), value.decode("latin-1")
+            # What a transport keeps of its request; the same names, and most values, stand in all of them.
+            name, text = sys.intern(raw.decode("ascii")), sys.intern(value.decode("latin-1"))
             headers[name] = f"{headers[name]}, {text}" if name in headers else text
         reason = self.rules.refusal(headers, link.local_port)
         if reason is not None:

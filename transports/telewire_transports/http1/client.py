@@ -35,6 +35,7 @@ _WHAT: Final = "the HTTP request itself"
 _IDLE_SECONDS: Final = 5.0
 _IDLE_LINKS: Final = 8
 _KEPT_BYTES: Final = 64 * 1024
+_LIMITS: Final = Limits()
 """The most of a request that is kept, until its response begins, to be sent again elsewhere."""
 
 
@@ -77,7 +78,7 @@ class Http1Client:
             raise ValueError(f"The URL {self.where} is one of WebSocket; HTTP needs http:// or https://.")
         self.headers = headers
         self.timeout = timeout
-        self.limits = limits or Limits()
+        self.limits = limits or _LIMITS
         self._ssl = ssl_context
         self._idle: list[_Idle] = []
         self._closed = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ __all__ = ["AsyncioLink", "AsyncioListener", "listen", "open_link"]
 
 
 READ_BYTES: Final = 256 * 1024
+_ACCEPTED_PASSES: Final = 3
 
 
 def _make_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
@@ -46,10 +48,28 @@ _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDict
 class AsyncioLink(asyncio.BufferedProtocol):
     """A :class:`ByteLink` over an asyncio transport."""
 
+    # One for each connection, of which there may be ten thousand: a dict would take 600 bytes more.
+    __slots__ = (
+        "_buffer",
+        "_closing",
+        "_deadline",
+        "_early",
+        "_factory",
+        "_loop",
+        "_lost",
+        "_made",
+        "_transport",
+        "handler",
+        "local_port",
+        "peer",
+        "tls",
+        "writable",
+    )
+
     handler: ByteHandler
 
     def __init__(self, factory: LinkFactory) -> None:
-        self._factory = factory
+        self._factory: LinkFactory | None = factory
         self._loop = asyncio.get_running_loop()
         self._buffer = _make_buffer(self._loop)
         self._closing = False
@@ -74,7 +94,10 @@ class AsyncioLink(asyncio.BufferedProtocol):
         if plain is not None:
             tune(plain.setsockopt)
         self._made = True
-        self.handler = self._factory(self)
+        factory, self._factory = self._factory, None
+        assert factory is not None, "a connection is made once"
+        # It is kept no longer: a client's is its handshake, with all that it has made.
+        self.handler = factory(self)
         if self._early:
             early, self._early = self._early, b""
             self.handler.data_received(early)
@@ -229,9 +252,17 @@ class AsyncioListener:
 
     async def aclose(self) -> None:
         """Accept no more. Links live on, so this does not wait for them as wait_closed would."""
+        # Whom asyncio has accepted just now it tells us of two passes later; where the server is closed by
+        # then it fails, and leaves the connection open with nobody to know of it.
+        loop = asyncio.get_running_loop()
+        for plain in (plain for server in self._servers for plain in server.sockets):
+            # Where a loop watches no descriptors, as on Windows, it takes in no more than one at a time.
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_reader(plain.fileno())
+        for _ in range(_ACCEPTED_PASSES):
+            await asyncio.sleep(0)
         for server in self._servers:
             server.close()
-        await asyncio.sleep(0)
 
 
 async def open_link(

@@ -29,7 +29,7 @@ _TEXT_OPCODE: Final = 1
 _FIRST_CONTROL_OPCODE: Final = 8
 _MASKED: Final = 0x80
 _LONG: Final = 126
-_KEYS: Final = 256
+_KEYS: Final = 64
 _SHORT_HEADS: Final = tuple(bytes((_BINARY, size)) for size in range(126))
 
 _NORMAL: Final = 1000
@@ -70,7 +70,6 @@ class WebSocketFrames:
         "_body",
         "_client",
         "_fragments",
-        "_frame",
         "_head",
         "_in_message",
         "_key",
@@ -79,6 +78,7 @@ class WebSocketFrames:
         "_missing",
         "_refusal_code",
         "_whole",
+        "_wsproto",
         "failure",
         "refusal",
         "reply",
@@ -89,7 +89,7 @@ class WebSocketFrames:
     def __init__(self, *, client: bool, limit: int) -> None:
         self._client = client
         self._limit = limit
-        self._frame = Connection(ConnectionType.CLIENT if client else ConnectionType.SERVER)
+        self._wsproto: Connection | None = None
         self._head = b""
         self._missing = 0
         self._whole = False
@@ -104,6 +104,13 @@ class WebSocketFrames:
         self._refusal_code = _NORMAL
         self.reply = b""
         self.reply_is_pong = False
+
+    @property
+    def _frame(self) -> Connection:
+        """Made when something rare comes: it takes 1.3 KB and eight objects, and most never need it."""
+        if self._wsproto is None:
+            self._wsproto = Connection(ConnectionType.CLIENT if self._client else ConnectionType.SERVER)
+        return self._wsproto
 
     # --- out -------------------------------------------------------------------------------------
 

@@ -23,6 +23,18 @@ _REFUSED: Final = FramesState.REFUSED
 class WebSocketTransport:
     """A :class:`Transport` that is also the handler of its link, from the end of the handshake on."""
 
+    __slots__ = (
+        "_aborted",
+        "_error",
+        "_frames",
+        "_grace",
+        "_link",
+        "_timer",
+        "_told",
+        "handler",
+        "request",
+    )
+
     handler: TransportHandler
 
     def __init__(self, link: ByteLink, request: Request, limits: Limits, *, client: bool) -> None:
