@@ -160,7 +160,7 @@ async def test_no_call_fails_or_runs_twice(
             traffic.done.set()
         # Nothing is asserted of it: a machine that is busy has its reasons.
         record_property("calls_per_second", round(traffic.rate))
-        print(f"{transport}: {traffic.made} calls, {traffic.rate:.0f} a second")
+        sys.stdout.write(f"{transport}: {traffic.made} calls, {traffic.rate:.0f} a second\n")
         assert traffic.failures == []
         assert [client.state for client in clients] == ["connected"] * CLIENTS
         # Each has its result, and was run by one server, once.
