@@ -8,9 +8,9 @@ PYTHON ?= $(shell for p in python python3 python3.14 python3.13 python3.12 pytho
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 DEV = $(if $(PYTHON),$(PYTHON),$(error telewire needs Python 3.11 or newer on the PATH, or PYTHON=path)) scripts/dev.py
 
-.PHONY: demo test check bench mutants fuzz flood second model conformance simulate soak windows clean
+.PHONY: demo test check bench mutants fuzz flood second model conformance compiled simulate soak windows clean
 
-demo test check mutants flood second model conformance soak windows clean:
+demo test check mutants flood second model conformance compiled soak windows clean:
 	@$(DEV) $@ $(ARGS)
 
 bench:

@@ -29,10 +29,14 @@ class SideFailed(Exception):
 
 
 def _spawn(role: str, peer: str, *arguments: str, also: Mapping[str, str]) -> subprocess.Popen[str]:
-    places = [str(ROOT), str(ROOT / "transports"), str(ROOT / "spec")]
+    # Where the compiled packages lie, if they are asked for: ahead of the checkout's own.
+    ahead = [also["TELEWIRE_BENCHMARK_COMPILED"]] if "TELEWIRE_BENCHMARK_COMPILED" in also else []
+    places = [*ahead, str(ROOT), str(ROOT / "transports"), str(ROOT / "spec")]
     inherited = os.environ.get("PYTHONPATH")
+    # -P: the folder it starts in, which is the checkout, must not come before what is ahead of it.
+    ours = [sys.executable, "-P", "-m", "benchmarks.side", role]
     return subprocess.Popen(
-        [*(command_of(peer, role) or [sys.executable, "-m", "benchmarks.side", role]), peer, *arguments],
+        [*(command_of(peer, role) or ours), peer, *arguments],
         cwd=ROOT,
         # This checkout is measured, whatever is installed.
         env={

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 
 # Any: the future of a coroutine says so.
 from typing import Any, Final, TypeVar
@@ -33,7 +34,7 @@ LONGEST_CURVE_SECONDS: Final = 600.0
 WARM_UP: Final = 10
 """One part in this many is done before the clock starts."""
 ACCELERATORS: Final = os.environ.get("TELEWIRE_BENCHMARK_WITH", "mask")
-"""What telewire may use, by words: ``uvloop``, ``mask``; a comparison has what packages bring."""
+"""What telewire may use, of ``uvloop``, ``mask`` and ``compiled``; a comparison has what packages bring."""
 T = TypeVar("T")
 GLIMPSE: Final = 50
 """One part in this many shows how slow a peer is, where the time is limited."""
@@ -99,6 +100,12 @@ def main(arguments: Sequence[str]) -> None:
     if "mask" not in ACCELERATORS.split():
         # What is None here cannot be imported, as if it were not installed.
         sys.modules["websockets.speedups"] = None  # type: ignore[assignment]  # so it is documented
+    if name == "telewire":
+        core = find_spec("telewire.core.connection")
+        assert core is not None
+        assert core.origin is not None
+        compiled = not core.origin.endswith(".py")
+        assert compiled == ("compiled" in ACCELERATORS.split()), f"{core.origin} was not asked for"
     peer = load_peer(name)
     allow_many_files()
     if role == "server":

@@ -556,6 +556,10 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[Sequence[str]], int]]]] = {
         "all scenarios of the specification against our machine and servers: conformance [--only PATTERN]",
         lambda arguments: run_script("test", "scripts/conformance.py", arguments),
     ),
+    "compiled": (
+        "the core compiled by mypyc, installed from a wheel, under the same tests: compiled [--short]",
+        lambda arguments: run_script("test", "scripts/compiled.py", arguments),
+    ),
     "clean": ("remove the environments and all that was built", clean),
 }
 

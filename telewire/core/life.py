@@ -9,7 +9,7 @@ and the end of a call before the ends of the streams that it still owned.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections import deque
 from collections.abc import Iterable
 from typing import Final
@@ -65,7 +65,7 @@ class CallTimer:
         return not call.over and not call.settled and (self.lifetime or not call.answered)
 
 
-class Life(ABC):
+class Life(metaclass=ABCMeta):
     """Tables of calls and streams, and the consequences of each end."""
 
     # Whether the conversation is one call over one HTTP request.

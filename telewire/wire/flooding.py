@@ -151,6 +151,9 @@ def _skip(data: bytes, position: int, pending: int) -> tuple[int, int, int]:
             argument = int.from_bytes(data[position : position + size], "big")
             position += size
         if major < 4:
+            if argument > len(data):
+                # A compiled index beyond 63 bits is a ValueError.
+                raise IndexError(position)
             position += argument
         elif major == 4:
             pending += argument

@@ -17,8 +17,9 @@ from telewire.wire import tags
 from telewire.wire.heads import ARRAY, BYTES, MAP, TAG, encode_head, encode_int, encode_text
 from telewire.wire.quick import SMALL_LEVELS, encode_small
 from telewire.wire.strict import show
+from telewire.wire.value_error import ValueEncodeError
 
-__all__ = ["ValueEncodeError", "encode_value"]
+__all__ = ["encode_value"]
 
 _SCALARS: Final = frozenset({int, str, float, bool, type(None), bytes})
 _scalars_only = _SCALARS.issuperset
@@ -26,21 +27,6 @@ _dumps = cbor2.dumps
 _BIGNUM: Final = tags.MAX_BIGNUM_BYTES
 _INT_BOUND: Final = 1 << _BIGNUM * 8
 _REPLACEMENTS: Final = 8  # A default that never arrives at something encodable must end.
-
-
-class ValueEncodeError(TypeError):
-    """A value cannot travel; ``path`` says which part of it and ``problem`` why.
-
-    A ``default`` may raise it with a path below what it was given; the path is then completed.
-    """
-
-    def __init__(self, problem: str, path: str = "value") -> None:
-        super().__init__(problem, path)
-        self.problem = problem
-        self.path = path
-
-    def __str__(self) -> str:
-        return f"{self.path} {self.problem}"
 
 
 def encode_value(

@@ -12,7 +12,8 @@ from telewire.wire.tags import (
     Reference,
 )
 from telewire.wire.value_decode import decode_items, decode_value
-from telewire.wire.value_encode import ValueEncodeError, encode_value
+from telewire.wire.value_encode import encode_value
+from telewire.wire.value_error import ValueEncodeError
 
 __all__ = [
     "ALLOWED_TAGS",

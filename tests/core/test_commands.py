@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
 
 import pytest
 
@@ -23,27 +22,7 @@ from telewire.limits import Limits
 from telewire.testing.pair import Pair
 from telewire.wire import frames as f
 from tests.core.dialogue import C, K, Peer, assert_empty, names, only
-
-
-def state_of(thing: object, seen: set[int] | None = None) -> object:
-    """Everything a connection holds, as plain data that can be compared."""
-    seen = set() if seen is None else seen
-    if isinstance(thing, (int, float, str, bytes, type(None))) or callable(thing):
-        return thing
-    if id(thing) in seen:
-        return "…"
-    seen.add(id(thing))
-    if isinstance(thing, dict):
-        return [(state_of(key, seen), state_of(value, seen)) for key, value in thing.items()]
-    if is_dataclass(thing):
-        return [state_of(getattr(thing, field.name), seen) for field in fields(thing)]
-    if isinstance(thing, (list, tuple, set)) or hasattr(thing, "popleft"):
-        return [state_of(each, seen) for each in thing]
-    slots = [name for cls in type(thing).__mro__ for name in getattr(cls, "__slots__", ())]
-    found = {name: getattr(thing, name) for name in slots if hasattr(thing, name)} | getattr(
-        thing, "__dict__", {}
-    )
-    return [(name, state_of(value, seen)) for name, value in found.items()]
+from tests.core.state import state_of
 
 
 def refused(

@@ -25,7 +25,7 @@ from telewire.core.events import (
 from telewire.core.streams import Stream
 from telewire.testing.pair import Pair
 from tests.core.dialogue import K
-from tests.core.world import ACTIONS, SMALL, World
+from tests.core.world import SMALL, World
 
 
 class Script:
@@ -155,20 +155,7 @@ def test_i1_any_tree_with_any_cuts(seed: int) -> None:
     choose = random.Random(seed)
     world = World(choose, replace(SMALL, replay_bytes=choose.choice([8192, 1 << 20])), resume=True)
     for _ in range(300):
-        app = choose.choice(world.apps)
-        getattr(app, choose.choice(ACTIONS))()
-        world.collect()
-        match choose.randrange(10):
-            case 0:
-                world.pair.pull(choose.choice([1, 1500, 65536]))
-                world.collect()
-            case 1 | 2:
-                world.move(choose.random() < 0.5, choose.randrange(1, 4))
-            case 3:
-                world.pair.advance(choose.random())
-                world.check_agreement()
-            case 4:
-                world.lose_transport()
+        world.do_something(choose, world.check_agreement)
         world.check_credit()
     world.check_agreement()
     world.wind_up()

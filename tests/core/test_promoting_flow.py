@@ -16,6 +16,7 @@ from telewire.core.events import (
 )
 from telewire.core.promoting import AGAIN_BYTES, Said, requested
 from telewire.core.states import ConnectionState, LinkState
+from telewire.core.streams import Call, Stream
 from telewire.errors import LocalProtocolError
 from telewire.limits import Limits
 from telewire.wire import frames as f
@@ -27,14 +28,20 @@ from tests.core.promotion import DOWNLINK, SESSION, TOKEN, Promoted
 # --- what the request still brings ---------------------------------------------------------------
 
 
-def test_what_is_on_its_way_in_the_request_comes_before_what_is_posted() -> None:
+def on_its_way(item: bytes) -> tuple[Promoted, Call, Stream, Stream]:
+    """A call with an upload whose first item has not arrived: as its server and as both sides see it."""
     both = Promoted()
     ours, theirs = both.call((K.ITEMS, None))
     [upload] = ours.declared
     [arriving] = theirs.declared
     both.held = True
-    both.client.send_item(upload, b"1")
+    both.client.send_item(upload, item)
     both.deliver()
+    return both, theirs, upload, arriving
+
+
+def test_what_is_on_its_way_in_the_request_comes_before_what_is_posted() -> None:
+    both, theirs, upload, arriving = on_its_way(b"1")
     both.promote(theirs, (K.FUNCTION, 1))
     both.deliver()
     [function] = declared(both.take()[0], CallResolved)
@@ -415,13 +422,7 @@ def test_a_client_that_is_done_while_detached_says_so_when_it_is_back() -> None:
 @pytest.mark.parametrize("index", range(12))
 def test_it_may_be_cut_behind_any_batch(index: int) -> None:
     """I1, from the promotion on: the events are the same wherever the link is lost."""
-    both = Promoted()
-    ours, theirs = both.call((K.ITEMS, None))
-    [upload] = ours.declared
-    [arriving] = theirs.declared
-    both.held = True
-    both.client.send_item(upload, b"0")
-    both.deliver()
+    both, theirs, upload, arriving = on_its_way(b"0")
     [down, _] = both.promote(theirs, (K.ITEMS, None), (K.FUNCTION, 1))
     both.deliver()
     reading, function = declared(both.take()[0], CallResolved)

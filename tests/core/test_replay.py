@@ -13,8 +13,11 @@ from telewire.core.halves import ReceiveHalf, SendHalf
 from telewire.core.states import TABLES
 from telewire.core.streams import Call
 from telewire.testing.pair import Pair
+from tests.compiled import replaces_a_part
 from tests.core.test_states import EXPECTED, rows
-from tests.core.world import ACTIONS, SMALL, World
+from tests.core.world import SMALL, World
+
+pytestmark = replaces_a_part
 
 MACHINES = (
     (Connection, "_move", "state", "connection"),
@@ -110,19 +113,7 @@ def play(seed: int) -> None:
     choose = random.Random(seed)
     world = World(choose, replace(SMALL, replay_bytes=choose.choice([8192, 1 << 20])), resume=True)
     for _ in range(200):
-        getattr(choose.choice(world.apps), choose.choice(ACTIONS))()
-        world.collect()
-        match choose.randrange(10):
-            case 0:
-                world.pair.pull(choose.choice([1, 1500, 65536]))
-                world.collect()
-            case 1 | 2:
-                world.move(choose.random() < 0.5, choose.randrange(1, 4))
-            case 3:
-                world.pair.advance(choose.random())
-                world.collect()
-            case 4:
-                world.lose_transport()
+        world.do_something(choose, world.collect)
     if seed % 3 == 0:
         world.wind_up()
     end(world.pair, choose)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from telewire.core.states import HalfState, IncomingState
 from telewire.core.streams import Call, Stream
@@ -60,6 +61,22 @@ class World:
             receiver.receive_data(each, self.pair.now)
         del queue[:count]
         self.collect()
+
+    def do_something(self, choose: random.Random, after_pause: Callable[[], None]) -> None:
+        """Let an application act and the link do what a link may: stand, carry, pause, break."""
+        getattr(choose.choice(self.apps), choose.choice(ACTIONS))()
+        self.collect()
+        match choose.randrange(10):
+            case 0:
+                self.pair.pull(choose.choice([1, 1500, 65536]))
+                self.collect()
+            case 1 | 2:
+                self.move(choose.random() < 0.5, choose.randrange(1, 4))
+            case 3:
+                self.pair.advance(choose.random())
+                after_pause()
+            case 4:
+                self.lose_transport()
 
     def lose_transport(self) -> None:
         """Cut the link; one batch may be on its way in either direction. Then go on over another."""

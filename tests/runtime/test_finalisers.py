@@ -12,6 +12,7 @@ import pytest
 
 from telewire.core.connection import Connection
 from telewire.core.scheduler import Scheduler
+from tests.compiled import replaces_a_part
 from tests.runtime.lives import EVERY_KIND, Giving
 from tests.runtime.world import Connected, until
 
@@ -40,6 +41,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, note: Callable[[], object]) -> None:
         monkeypatch.setattr(Connection, name, watched(getattr(Connection, name)))
 
 
+@replaces_a_part
 @pytest.mark.parametrize("kind", EVERY_KIND)
 async def test_a_finaliser_that_runs_inside_the_core_does_not_enter_it(
     connected: Connected, kind: str, monkeypatch: pytest.MonkeyPatch

@@ -17,6 +17,7 @@ import anyio
 
 from telewire import ByteStream, Service, get_context
 from telewire_transports.asgi import TelewireASGI
+from tests.transports.mixing import Everything
 
 service: Service[Any] = Service()
 
@@ -72,6 +73,12 @@ async def tools(numbers: AsyncIterator[int]) -> dict[str, Any]:
 async def many(count: int) -> AsyncIterator[bytes]:
     for _ in range(count):
         yield bytes(1000)
+
+
+@service.function
+async def mix(data: ByteStream, numbers: AsyncIterator[int], tick: Callable[[int], Any]) -> dict[str, Any]:
+    """Every kind of value, in both directions."""
+    return await Everything().mix(data, numbers, tick)
 
 
 def application(kind: str) -> Any:

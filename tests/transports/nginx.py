@@ -6,11 +6,11 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["FOUND", "nginx_before"]
+__all__ = ["FOUND", "UPGRADE", "nginx_before", "nginx_of"]
 
 FOUND = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
@@ -28,12 +28,15 @@ http {{
     fastcgi_temp_path {place}/fastcgi;
     uwsgi_temp_path {place}/uwsgi;
     scgi_temp_path {place}/scgi;
+    {sites}
+}}
+"""
+_SITES = """
     upstream servers {{ {balance} {servers} }}
     server {{
         listen 127.0.0.1:{port};
         location /telewire {{ proxy_pass http://servers; {more} }}
     }}
-}}
 """
 UPGRADE = (
     "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;"
@@ -44,6 +47,16 @@ UPGRADE = (
 @contextmanager
 def nginx_before(place: Path, ports: Sequence[int], more: str = "", balance: str = "") -> Iterator[int]:
     """Run nginx with its defaults, and ``more``, before servers; gives its port."""
+    servers = " ".join(f"server 127.0.0.1:{each};" for each in ports)
+    with nginx_of(
+        place, lambda port: _SITES.format(port=port, servers=servers, more=more, balance=balance)
+    ) as port:
+        yield port
+
+
+@contextmanager
+def nginx_of(place: Path, sites: Callable[[int], str]) -> Iterator[int]:
+    """Run nginx with its defaults and the sites that are made for its port; gives that."""
     assert FOUND is not None, "nginx is missing: install the package nginx, or let make test do it"
     for attempt in range(5):
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -51,10 +64,7 @@ def nginx_before(place: Path, ports: Sequence[int], more: str = "", balance: str
         text = _CONFIGURATION.format(
             place=place,
             user="user root;" if os.geteuid() == 0 else "",
-            port=port,
-            servers=" ".join(f"server 127.0.0.1:{each};" for each in ports),
-            more=more,
-            balance=balance,
+            sites=sites(port),
         )
         configuration = place / f"nginx{attempt}.conf"
         configuration.write_text(text)

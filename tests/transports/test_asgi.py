@@ -24,6 +24,8 @@ from telewire.wire.codec import decode_batch
 from telewire.wire.frames import Close, Hello
 from telewire.wire.reader import BatchReader, write_batch
 from telewire_transports import connect
+from tests.transports.middle import middle_of
+from tests.transports.mixing import MIXED, mixed
 from tests.transports.raw_websocket import batch, client_of
 from tests.transports.test_http_violations import refused_post
 
@@ -46,6 +48,7 @@ class Running:
 
     def __init__(self, server: str, kind: str) -> None:
         paths = os.pathsep.join(str(ROOT / folder) for folder in (".", "transports", "spec"))
+        self.kind = kind
         self.process = subprocess.Popen(
             [sys.executable, str(PROGRAM), server, kind],
             stdout=subprocess.PIPE,
@@ -181,6 +184,19 @@ async def test_an_exchange_is_promoted(running: Running, cuts: bool, anyio_backe
             assert line == "closed NoneType\n"
 
 
+@pytest.mark.parametrize("transport", ["websocket", "http", "sse", None])
+async def test_everything_also_where_the_connection_is_cut(
+    running: Running, transport: Any, anyio_backend: str
+) -> None:
+    async with middle_of(running.port) as middle:
+        with anyio.fail_after(20):
+            async with connect(f"http://127.0.0.1:{middle.port}/telewire", transport=transport) as remote:
+                assert await mixed(remote) == MIXED
+                middle.passed, middle.cut_after = 0, middle.passed // 4
+                assert await mixed(remote) == MIXED
+                assert middle.cuts == 1
+
+
 async def test_ordinary_routes_beside_it(running: Running, anyio_backend: str) -> None:
     def get(path: str, **headers: str) -> int:
         request = urllib.request.Request(f"http://127.0.0.1:{running.port}{path}", headers=headers)
@@ -201,6 +217,9 @@ async def test_ordinary_routes_beside_it(running: Running, anyio_backend: str) -
                 return error.code
 
     assert await anyio.to_thread.run_sync(get, "/telewire/") == 405
+    if running.kind != "alone":
+        assert await anyio.to_thread.run_sync(get, "/hello") == 200
+        assert await anyio.to_thread.run_sync(get, "/nowhere") == 404
     plain = {"Content-Type": "text/plain"}
     ours = {"Content-Type": "application/telewire"}
     assert await anyio.to_thread.run_sync(lambda: post(**plain)) == 415

@@ -14,8 +14,8 @@ from telewire.runtime import upgrading
 from telewire_transports import choosing, connect
 from tests.transports.exchanges import serving, until
 from tests.transports.middle import Middle, middle_of
+from tests.transports.mixing import Everything, mixed
 from tests.transports.raw_http import port_of
-from tests.transports.test_http_sessions import Everything, mixed
 
 pytestmark = pytest.mark.anyio
 HOSTS = ("127.0.0.1",)

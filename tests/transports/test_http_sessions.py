@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -14,7 +14,6 @@ import pytest
 
 from telewire import (
     ByteStream,
-    Channel,
     Limits,
     NetworkError,
     Service,
@@ -28,6 +27,7 @@ from telewire_transports import connect
 from telewire_transports.http1.events import COMMENT, NO_BATCH
 from tests.transports.exchanges import serving, until
 from tests.transports.middle import middle_of
+from tests.transports.mixing import MIXED, Everything, mixed
 from tests.transports.raw_http import Raw, port_of
 
 pytestmark = pytest.mark.anyio
@@ -310,72 +310,26 @@ async def test_unread_siblings_do_not_stop_each_other(transport: TransportName) 
         assert len([item async for item in value["unread"][150]]) == 1000
 
 
-class Everything:
-    """A service whose conversation mixes every kind of value, in both directions."""
-
-    def __init__(self) -> None:
-        self.service: Service[Any] = Service()
-        self.heard: list[str] = []
-        self.service.add(self.mix, "mix")
-
-    async def mix(
-        self, data: ByteStream, numbers: AsyncIterator[int], tick: Callable[[int], Any]
-    ) -> dict[str, Any]:
-        channel = Channel[str, str]()
-
-        async def answer(message: str) -> str:
-            self.heard.append(message)
-            return message.upper()
-
-        channel.listen(answer)
-
-        async def squares() -> AsyncIterator[int]:
-            async for number in numbers:
-                await tick(number)
-                yield number * number
-
-        async def total() -> int:
-            return len(await data.read())
-
-        return {"total": total(), "squares": squares(), "channel": channel.peer}
-
-
-async def mixed(remote: Any) -> list[object]:
-    """Everything that a client sees of it, in one list."""
-
-    async def numbers() -> AsyncIterator[int]:
-        for number in range(40):
-            yield number
-
-    ticks: list[int] = []
-    value = await remote.mix(ByteStream(iter([bytes(997)] * 40)), numbers(), ticks.append)
-    squares = [number async for number in value["squares"]]
-    replies = [await value["channel"].request(f"message {number}") for number in range(10)]
-    await value["channel"].aclose()
-    return [await value["total"], squares, ticks, replies]
-
-
 @pytest.mark.parametrize("transport", ["http", "sse", "websocket", None])
 async def test_a_cut_anywhere_is_a_pause(transport: TransportName | None) -> None:
     """I1 on real sockets: at random offsets, either way, on any of the session's connections."""
-    expected = [40 * 997, [n * n for n in range(40)], list(range(40)), [f"MESSAGE {n}" for n in range(10)]]
     everything = Everything()
     choose = random.Random(transport or "any")
     async with serving(everything.service, hosts=HOSTS) as url, middle_of(port_of(url)) as middle:
         client = connect(f"http://127.0.0.1:{middle.port}/telewire", transport=transport)
         async with client as remote:
-            assert await mixed(remote) == expected
+            assert await mixed(remote) == MIXED
             once = middle.passed
             for _ in range(CUTS):
                 middle.passed, middle.cut_after = 0, choose.randrange(once)
                 everything.heard.clear()
                 with anyio.fail_after(10):
-                    assert await mixed(remote) == expected
+                    assert await mixed(remote) == MIXED
                 assert everything.heard == [f"message {number}" for number in range(10)]
             assert middle.cuts > CUTS // 2
 
 
-@both
+@pytest.mark.parametrize("transport", ["http", "sse", "websocket"])
 async def test_a_dead_line_is_noticed_and_left(transport: TransportName) -> None:
     """A black hole: nothing arrives any more, either way, and nobody says so."""
     service, noted = noting()

@@ -34,6 +34,7 @@ from telewire.testing.relay import open_relay
 from telewire.wire.reader import BatchReader, write_batch
 from telewire_transports import connect, serve_http1
 from telewire_transports.http1.events import NO_BATCH
+from tests.compiled import Beside
 from tests.transports.exchanges import serving, until
 from tests.transports.middle import middle_of
 from tests.transports.raw_http import Raw, port_of
@@ -484,13 +485,13 @@ async def test_signs_of_life_keep_a_silent_session() -> None:
             driver = next(iter(client._exchanges._open))
             transport = driver.transport
             heard: list[bytes] = []
-            client_bytes = driver.connection.receive_bytes
+            core = driver.connection
 
-            def note(now: float) -> None:
+            def note(now: float) -> bool:
                 heard.append(b"")
-                client_bytes(now)
+                return core.receive_bytes(now)
 
-            driver.connection.receive_bytes = note  # type: ignore[method-assign]
+            driver.connection = Beside(core, receive_bytes=note)  # type: ignore[assignment]  # in its place
             await until(lambda: len(heard) >= 3)
             assert driver.transport is transport
             assert await double(3) == 6

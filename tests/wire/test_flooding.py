@@ -17,6 +17,7 @@ from telewire.wire.codec import decode_batch
 from telewire.wire.flooding import ONE_HASH, find_flooding, may_flood
 from telewire.wire.heads import ARRAY, MAP, TAG, encode_head
 from telewire.wire.values import decode_items, decode_value, encode_value
+from tests.compiled import replaces_a_part
 from tests.wire.value_cases import refused
 
 C = ErrorCode
@@ -212,6 +213,7 @@ def test_honest_values_pass(value: Any) -> None:
     assert find_flooding(payload, lambda data: cbor2.loads(data)) is None
 
 
+@replaces_a_part
 def test_most_data_is_not_walked_over(monkeypatch: pytest.MonkeyPatch) -> None:
     walked: list[int] = []
     monkeypatch.setattr("telewire.wire.strict.find_flooding", lambda data, _: walked.append(len(data)))
@@ -224,6 +226,16 @@ def test_most_data_is_not_walked_over(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not may_flood(b"\xb9" * 511)
     decode_value(encode_value({str(number) * 4: number for number in range(64)}))
     assert len(walked) == 1
+
+
+@pytest.mark.parametrize("head", [b"\x5b", b"\x7b"])
+@pytest.mark.parametrize("size", [1 << 63, (1 << 64) - 1, 1 << 40])
+def test_a_length_beyond_any_memory_ends_the_walk(head: bytes, size: int) -> None:
+    data = b"\xb9\x00\x40" + head + size.to_bytes(8, "big") + bytes(600)
+    assert may_flood(data)
+    assert find_flooding(data, strictly) is None
+    with pytest.raises(RemoteProtocolError):
+        decode_value(data)
 
 
 @given(

@@ -19,8 +19,8 @@ from telewire.wire.encode import encode_call, encode_end
 from telewire.wire.heads import ARRAY, BYTES, MAP, TEXT, encode_head, encode_int
 from telewire.wire.quick import encode_arguments, encode_small
 from telewire.wire.strict import load_strict
-from telewire.wire.value_encode import ValueEncodeError, _dump_plain, _Encoder
-from telewire.wire.values import decode_value, encode_value
+from telewire.wire.value_encode import _dump_plain, _Encoder
+from telewire.wire.values import ValueEncodeError, decode_value, encode_value
 from tests.wire import strategies
 
 MARKED = b"\x49telewire\xff"

@@ -69,6 +69,8 @@ def connect(
 
     Raises:
         ValueError: the URL, a header or the transport cannot be used. NetworkError is raised on entering.
+            A connection that is lost before the server's hello is not tried again over a transport that was
+            asked for; without one, HTTP and WebSocket are both tried.
     """
     where = parse_url(url)
     if transport not in (None, "websocket", "http", "sse", "exchange"):
