@@ -139,8 +139,8 @@ class Audited(Party):
         """Read what a connection emits."""
         emit = connection.data_to_send
 
-        def audited(max_bytes: int = 65536) -> list[bytes]:
-            batches = emit(max_bytes)
+        def audited(max_bytes: int = 65536, now: float | None = None) -> list[bytes]:
+            batches = emit(max_bytes, now)
             for batch in batches:
                 for frame in decode_batch(batch, LIMITS):
                     self.ledger.emitted(client, frame)
