@@ -74,8 +74,8 @@ class Conversation:
         """Keep what a connection emits."""
         emit = connection.data_to_send
 
-        def recording(max_bytes: int = 65536) -> list[bytes]:
-            batches = emit(max_bytes)
+        def recording(max_bytes: int = 65536, now: float | None = None) -> list[bytes]:
+            batches = emit(max_bytes, now)
             self.emitted += batches
             return batches
 
