@@ -35,8 +35,8 @@ class Demonstration:
     exchange: bool = False
 
 
-WINDOW_ITEMS: Final = Limits().stream_window_read // Limits().item_cost
-"""Items that the credit of a stream allows."""
+WINDOW_ITEMS: Final = (Limits().stream_window + Limits().session_budget // 2) // Limits().item_cost
+"""Items that the credit of a stream allows at most: bursts make its window grow (TW-STR-037, TW-STR-081)."""
 FLIGHT_ITEMS: Final = 2_000_000
 """Small items that fit into the buffers of two sockets: only TCP holds back the sender of an exchange."""
 
