@@ -22,6 +22,9 @@ LEAST_BYTES: Final = 128 * 1024
 """What may always be on its way: two frames of the default size, one to travel and one to follow it."""
 SPARE_BYTES: Final = 64 * 1024
 """What may have arrived and is not acknowledged yet (TW-SES-011)."""
+SPARE_SECONDS: Final = 0.005
+"""So much longer nobody minds to wait. Where peers are near, working takes them longer than the way does,
+and bytes within one machine cross a tenth to a fifth faster with it."""
 FASTER: Final = 1.2
 """A rate that has grown so much in one round trip may go on growing."""
 STEADY: Final = 1.25
@@ -204,5 +207,5 @@ class Flight:
             return
         most = 2 * holds
         if not self._growing or self._waited:
-            most = min(most, max(STEADY * holds, holds + SPARE_BYTES))
+            most = min(most, max(STEADY * holds, holds + SPARE_BYTES, holds + SPARE_SECONDS * self.rate))
         self.bound = max(LEAST_BYTES, int(most))
