@@ -65,6 +65,7 @@ class CallTimer:
         return not call.over and not call.settled and (self.lifetime or not call.answered)
 
 
+# Not below ABC: compiled, a weak reference to what is derived from that ends the process instead of raising.
 class Life(metaclass=ABCMeta):
     """Tables of calls and streams, and the consequences of each end."""
 
