@@ -32,6 +32,7 @@ _Encrypted: TypeAlias = "trio.SSLStream[trio.SocketStream]"
 
 _NO_CAPACITY: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _CAPACITY_PAUSE: Final = 0.1
+_ACCEPTED_PASSES: Final = 3
 
 
 @final
@@ -215,6 +216,9 @@ class TrioListener:
             task.cancel()
         for listener in self._listeners:
             await listener.aclose()
+        # A task that has accepted somebody just now hands him out in its next step.
+        for _ in range(_ACCEPTED_PASSES):
+            await trio.lowlevel.checkpoint()
 
 
 async def open_link(
