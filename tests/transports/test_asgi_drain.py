@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -66,36 +67,38 @@ class Site:
         self.ended.append(await self.telewire.drain())
 
 
-@every
-async def test_what_is_open_ends_in_order_when_the_lifespan_does(transport: TransportName) -> None:
-    site = Site(AGES)
+@asynccontextmanager
+async def stopped_at_the_first_item(site: Site, transport: TransportName) -> AsyncIterator[Any]:
+    """Items of a call of which one has come when the lifespan begins to end."""
     async with under_hypercorn(site) as port, anyio.create_task_group() as group:
         group.start_soon(site.live)
         async with site.connect(port, transport) as remote:
             numbers = await remote.count(3)
             assert await anext(numbers) == 0
             site.stop.set()
-            await until(site.told.is_set)
-            assert not site.ended
-            site.go_on.set()
-            assert await drained(numbers) == ([1, 2], None)
-            await until(lambda: site.ended == ["lifespan"])
+            yield numbers
+
+
+@every
+async def test_what_is_open_ends_in_order_when_the_lifespan_does(transport: TransportName) -> None:
+    site = Site(AGES)
+    async with stopped_at_the_first_item(site, transport) as numbers:
+        await until(site.told.is_set)
+        assert not site.ended
+        site.go_on.set()
+        assert await drained(numbers) == ([1, 2], None)
+        await until(lambda: site.ended == ["lifespan"])
 
 
 @every
 async def test_what_does_not_end_in_time_is_going_away(transport: TransportName) -> None:
     site = Site(AT_ONCE)
-    async with under_hypercorn(site) as port, anyio.create_task_group() as group:
-        group.start_soon(site.live)
-        async with site.connect(port, transport) as remote:
-            numbers = await remote.count(3)
-            assert await anext(numbers) == 0
-            site.stop.set()
-            items, error = await drained(numbers)
-            assert items == []
-            assert isinstance(error, GoingAway)
-            assert not error.retryable
-            await until(lambda: site.ended == ["lifespan"])
+    async with stopped_at_the_first_item(site, transport) as numbers:
+        items, error = await drained(numbers)
+        assert items == []
+        assert isinstance(error, GoingAway)
+        assert not error.retryable
+        await until(lambda: site.ended == ["lifespan"])
 
 
 @every
