@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, final
 
+from telewire.core.arrivals import KEPT_BYTES
 from telewire.core.checks import Declare
 from telewire.core.events import ConnectionClosed, Event, HelloReceived
 from telewire.core.exchange import UNLIMITED, without_credit
@@ -25,7 +26,7 @@ from telewire.core.ids import LAST
 from telewire.core.negotiation import RESUME, USUAL, VERSION, make_hello, read_hello, too_small
 from telewire.core.placing import into_batches
 from telewire.core.promoting import Promoting
-from telewire.core.replay import KEPT_BYTES, Departures
+from telewire.core.replay import Departures
 from telewire.core.resuming import IDENTITY_BYTES
 from telewire.core.states import (
     ConnectionInput,
@@ -302,7 +303,11 @@ class Connection(Promoting):
             return []
         departures, arrivals = self._departures, self._arrivals
         ahead: list[bytes] = self._say_promotion() if self._second_hello else []
-        if arrivals is not None and arrivals.due is not None and arrivals.due <= self._now:
+        if (
+            arrivals is not None
+            and arrivals.due is not None
+            and (arrivals.due <= self._now or (arrivals.rides <= self._now and not scheduler.idle))
+        ):
             scheduler.add_sign(encode_frame(wire.Ack(arrivals.acknowledged())))
         frames: list[bytes] = []
         if departures is not None and scheduler.lonely and departures.free and not self.states_positions:
@@ -354,27 +359,28 @@ class Connection(Promoting):
         scheduler, departures = self._scheduler, self._departures
         old, before, ring = len(frames), size, scheduler.ring
         # Without asking anybody (TW-SES-021, TW-SES-120).
-        most = UNLIMITED if departures is None else before + departures.room
+        most, full = UNLIMITED if departures is None else before + departures.room, False
         while not frames or size < max_bytes:
             if size > most:
                 assert departures is not None, "without it there is no bound"
                 count = len(frames) - old
                 if departures.again or not departures.has_room(count, size - before):
                     break
-                if not departures.may_fly(size - before):
-                    # What makes room for others, or says farewell, leaves all the same.
-                    control = scheduler.next_control() if scheduler.control or scheduler.grants else None
-                    if control is None:
-                        break
-                    frames.append(control)
-                    size += len(control)
-                    continue
+                full = not departures.may_fly(size - before)
                 most = before + departures.room - count * KEPT_BYTES
+            # What makes room for others, or says farewell, leaves however much is on its way.
             frame = scheduler.next_control() if scheduler.control or scheduler.grants else None
             if frame is None:
-                emitted = scheduler.next_data(self._numbers, self._now)
+                if full:
+                    assert departures is not None, "without it nothing is ever full"
+                    light = departures.may_fly_light
+                    emitted = scheduler.next_light(self._numbers, self._now) if light else None
+                    if emitted is not None:
+                        departures.note_light(len(frames) - old, len(emitted[1]))
+                else:
+                    emitted = scheduler.next_data(self._numbers, self._now)
                 if emitted is None:
-                    if scheduler.ahead:
+                    if scheduler.ahead and not full:
                         continue
                     break
                 half, frame, done = emitted

@@ -4,7 +4,7 @@ A sender that fills every buffer on its way makes each small frame wait behind a
 measures two things from what has left and been acknowledged, deterministically and from the times that
 it is given: the *round trip*, the shortest time from a frame to its acknowledgement, and the *rate*, the
 most that was acknowledged in a second over at least a round trip. Their product is what the link holds
-when it is full and nothing waits in front of it (TW-SES-120 to 126).
+when it is full and nothing waits in front of it (TW-SES-120 to 127).
 
 Neither may see what the sender has made itself. A round trip is the shortest in a while, since all
 others have waited in its own queue, and is measured anew with that queue drained. A rate is what was
@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from telewire.core.arrivals import ACK_BYTES, ACK_SECONDS, LITTLE_BYTES, LITTLE_SECONDS
+
 __all__ = ["LEAST_BYTES", "Flight"]
 
 LEAST_BYTES: Final = 128 * 1024
 """What may always be on its way: two frames of the default size, one to travel and one to follow it."""
-SPARE_BYTES: Final = 64 * 1024
-"""What may have arrived and is not acknowledged yet (TW-SES-011)."""
 SPARE_SECONDS: Final = 0.005
 """So much longer nobody minds to wait. Where peers are near, working takes them longer than the way does,
 and bytes within one machine cross a tenth to a fifth faster with it."""
@@ -29,6 +29,10 @@ FASTER: Final = 1.2
 """A rate that has grown so much in one round trip may go on growing."""
 STEADY: Final = 1.25
 """What may be on its way else, in terms of what the link holds: enough to find out that it holds more."""
+QUEUE_SECONDS: Final = 0.295
+"""However long the way, what leaves behind all that may be on it waits no longer (TW-SES-127)."""
+FRAME_BYTES: Final = 64 * 1024
+"""What the bound is exceeded by, by the last frame that leaves below it."""
 WAITED: Final = 1.25
 """A round trip so much longer than the shortest shows that the link is full, whatever the rate."""
 DRAINED: Final = 0.75
@@ -37,8 +41,6 @@ ROUNDS: Final = 5
 """A rate is forgotten after so many round trips that showed less, at the latest after twice as many."""
 TRIP_SECONDS: Final = 10.0
 """A round trip that nothing has confirmed for so long is measured anew."""
-LATE_SECONDS: Final = 0.025
-"""How late an acknowledgement of little may come (TW-SES-011)."""
 
 
 @final
@@ -132,26 +134,26 @@ class Flight:
         if self._probe is not None and begin >= self._probe:
             self._end_probe(now - sent_at, length, full, now)
         else:
-            self._note_trip(now - sent_at, emitted, full, now)
+            self._note_trip(now - sent_at, length, emitted, full, now)
         if full:
             # Over the longer of both, so that acknowledgements that come bunched show no more than left.
             self._note_rate((self._delivered - delivered) / max(now - delivered_at, sent_at - before))
         self._note_delivery(now, full)
         if begin >= self._round_end:
             self._end_round(emitted)
-        self._decide()
+        self._decide(size)
 
-    def _note_trip(self, trip: float, emitted: int, full: bool, now: float) -> None:
+    def _note_trip(self, trip: float, size: int, emitted: int, full: bool, now: float) -> None:
         if self.trip is not None and trip > self.trip:
-            self._least = min(self._least, trip)
+            self._least = min(self._least, trip - _late(size))
             if self._probe is not None or now - self._seen_at < TRIP_SECONDS:
                 return
             if full:
                 # All that is left has waited behind what left before it.
                 self._probe = emitted
                 return
-            # The application says little, so its queue is empty, but acknowledgements may be late.
-            trip = max(self.trip, self._least - LATE_SECONDS)
+            # The application says little, so its queue is empty.
+            trip = max(self.trip, self._least)
         self._take_trip(trip, now)
 
     def _end_probe(self, trip: float, size: int, full: bool, now: float) -> None:
@@ -162,7 +164,7 @@ class Flight:
             # Nothing waited but these bytes for themselves.
             self._take_trip(max(trip / 4, trip - size / self.rate), now)
         else:
-            self._take_trip(max(self.trip, trip - LATE_SECONDS), now)
+            self._take_trip(max(self.trip, trip - _late(size)), now)
 
     def _take_trip(self, trip: float, now: float) -> None:
         self.trip = trip
@@ -200,12 +202,18 @@ class Flight:
             self._rounds = 0
             self._best = [0.0, self._best[0]]
 
-    def _decide(self) -> None:
+    def _decide(self, size: int) -> None:
         holds = self.rate * (self.trip or 0.0)
         if self._probe is not None:
             self.bound = int(holds * DRAINED)
             return
-        most = 2 * holds
+        most = min(2 * holds, holds + QUEUE_SECONDS * self.rate - FRAME_BYTES)
         if not self._growing or self._waited:
-            most = min(most, max(STEADY * holds, holds + SPARE_BYTES, holds + SPARE_SECONDS * self.rate))
-        self.bound = max(LEAST_BYTES, int(most))
+            most = min(most, max(STEADY * holds, holds + ACK_BYTES, holds + SPARE_SECONDS * self.rate))
+        # All of it at once would wait where the link begins, while what the link holds is still on its way.
+        self.bound = max(LEAST_BYTES, min(int(most), self.bound + 2 * size))
+
+
+def _late(size: int) -> float:
+    """How late so many bytes may be acknowledged where no more comes (TW-SES-011)."""
+    return ACK_SECONDS if size >= LITTLE_BYTES else LITTLE_SECONDS

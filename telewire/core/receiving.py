@@ -355,6 +355,8 @@ class Receiving(Session):
                 ErrorCode.INVALID_STATE,
             )
         self._peer_accepts = frame.calls
+        if self._arrivals is not None:
+            self._arrivals.hurry()
         numbers.calls_below = min(numbers.calls_below, frame.calls)
         extensions = frame.extensions or {}
         after, elsewhere = extensions.get(KEY_RECONNECT_AFTER), extensions.get(KEY_ELSEWHERE)

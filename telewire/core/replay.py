@@ -1,7 +1,6 @@
-"""Replay: which frames have left and arrived, by position, so that a new transport can go on.
+"""Replay: what has left and is not acknowledged, by position, so that a new transport can go on.
 
-Two ledgers of one session, each for one direction (TW-SES-001 to 022): :class:`Departures` keeps what
-has left and is not acknowledged, :class:`Arrivals` counts what has come and says when to acknowledge.
+The ledger of one session for what leaves (TW-SES-001 to 022); that for what comes is ``arrivals.py``.
 Neither looks into a frame.
 """
 
@@ -11,23 +10,18 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, final
 
+from telewire.core.arrivals import KEPT_BYTES
 from telewire.core.flight import Flight
 
 if TYPE_CHECKING:
     from telewire.core.flow import Pool
 
-__all__ = ["ACK_SECONDS", "KEPT_BYTES", "SHARE_BYTES", "Arrivals", "Departures"]
+__all__ = ["SHARE_BYTES", "Departures"]
 
-ACK_BYTES: Final = 64 * 1024
-ACK_SECONDS: Final = 0.025
-
-PROMPT_BATCHES: Final = 4
-"""So many batches of a transport, its first, are acknowledged at once (TW-SES-011)."""
-
-KEPT_BYTES: Final = 64
-"""What a frame takes besides its bytes for being kept: its object, and its places in two queues."""
 SHARE_BYTES: Final = 64 * 1024
 """What each session may keep whatever others do, so that nobody can silence it (TW-LIM-024)."""
+LIGHT_BYTES: Final = 16 * 1024
+"""So much of small frames may be on its way beyond the bound (TW-SES-120)."""
 STEP_BYTES: Final = 64 * 1024
 """The pool is asked for so much at a time."""
 
@@ -47,6 +41,8 @@ class Departures:
         "_again_bytes",
         "_bound",
         "_kept",
+        "_light",
+        "_light_end",
         "_pool",
         "_room",
         "base",
@@ -71,6 +67,8 @@ class Departures:
         """What those take that are not: their bytes, and what it takes to keep them (TW-LIM-058)."""
         self.drawn = 0
         """Bytes of the pool that are reserved for it."""
+        # What has left beyond the bound, and behind which position it ended.
+        self._light = self._light_end = 0
         # What may be held without asking the pool.
         self._room = self._bound if pool is None else min(self._bound, SHARE_BYTES)
 
@@ -110,6 +108,16 @@ class Departures:
     def may_fly(self, size: int) -> bool:
         """Whether one more may leave behind ``size`` bytes that are about to (TW-SES-120)."""
         return self.flying + size <= self.flight.bound
+
+    @property
+    def may_fly_light(self) -> bool:
+        """Whether one more may that is small, whatever the bound says (TW-SES-120)."""
+        return self._light < LIGHT_BYTES
+
+    def note_light(self, frames: int, size: int) -> None:
+        """Note that such a frame, of ``size`` bytes, is about to leave, behind ``frames`` that are too."""
+        self._light += size
+        self._light_end = self.emitted + frames + 1
 
     def has_room(self, frames: int, size: int) -> bool:
         """Whether one more may leave behind ``frames`` of ``size`` bytes that are about to (TW-SES-021)."""
@@ -159,6 +167,8 @@ class Departures:
             del kept[:count]
             self.held -= size + count * KEPT_BYTES
             self.base = received
+            if received >= self._light_end:
+                self._light = 0
             self.flight.acknowledged(received, emitted, size, now)
         if self.drawn:
             self._give_back()
@@ -187,6 +197,7 @@ class Departures:
         self._again = deque(self._kept)
         self._again_bytes = self.held - KEPT_BYTES * len(self._kept)
         self.flight = Flight()
+        self._light = 0
 
     def take_again(self, max_bytes: int, now: float) -> list[bytes]:
         """The next frames that leave again, about ``max_bytes``; unchanged, in order (TW-SES-022)."""
@@ -207,47 +218,3 @@ class Departures:
     def again(self) -> bool:
         """Whether something has still to leave again."""
         return bool(self._again)
-
-
-@final
-class Arrivals:
-    """What has come, and when the peer is to be told.
-
-    Args:
-        peer_keeps: bytes that the peer keeps for us; half of it is acknowledged in time.
-    """
-
-    __slots__ = ("_bytes", "_frames", "_half", "count", "due", "prompt")
-
-    def __init__(self, peer_keeps: int) -> None:
-        self._half = peer_keeps // 2
-        self.prompt = PROMPT_BATCHES
-        """How many batches are acknowledged at once, so that the peer learns of the round trip."""
-        self._bytes = 0
-        self._frames = 0
-        self.count = 0
-        """Positioned frames that have come in all: the next position that is taken."""
-        self.due: float | None = None
-        """When to acknowledge; None where there is nothing to."""
-
-    def note(self, frames: int, size: int, now: float) -> None:
-        """Count ``frames`` positioned frames that came in a batch of ``size`` bytes (TW-SES-011)."""
-        if not frames:
-            return
-        self.count += frames
-        self._bytes += size
-        self._frames += frames
-        # The peer counts what keeping takes as well, so that is what half of its buffer is.
-        if self.prompt:
-            self.prompt -= 1
-            self.due = now
-        elif self._bytes >= ACK_BYTES or self._bytes + self._frames * KEPT_BYTES >= self._half:
-            self.due = now
-        elif self.due is None:
-            self.due = now + ACK_SECONDS
-
-    def acknowledged(self) -> int:
-        """Note that the peer is being told; returns what."""
-        self._bytes = self._frames = 0
-        self.due = None
-        return self.count

@@ -8,9 +8,9 @@ from __future__ import annotations
 from hmac import compare_digest
 from typing import Final
 
+from telewire.core.arrivals import PROMPT_BATCHES
 from telewire.core.ending import Ending
 from telewire.core.events import ConnectionClosed, SessionDetached, SessionResumed
-from telewire.core.replay import PROMPT_BATCHES
 from telewire.core.states import ConnectionInput, ConnectionState, LinkInput, LinkState
 from telewire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from telewire.limits import Limits

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from telewire.core.answering import Answering
+from telewire.core.arrivals import Arrivals
 from telewire.core.halves import ReceiveHalf
 from telewire.core.placing import place
-from telewire.core.replay import Arrivals, Departures
+from telewire.core.replay import Departures
 from telewire.core.states import LINK, LinkInput, LinkState, advance
 from telewire.core.streams import Call
 from telewire.errors import ErrorCode, RemoteProtocolError

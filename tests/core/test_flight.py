@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
+from telewire.core.arrivals import PROMPT_BATCHES
 from telewire.core.events import ChunkReceived
 from telewire.core.flight import DRAINED, LEAST_BYTES, STEADY, TRIP_SECONDS, Flight
-from telewire.core.replay import PROMPT_BATCHES
 from telewire.core.streams import Stream
 from telewire.limits import Limits
 from telewire.wire import frames as f
@@ -103,6 +103,28 @@ def test_it_doubles_in_each_round_trip_until_then() -> None:
         road.fill(0.1)
         bounds.append(road.flight.bound)
     assert all(1.7 < after / before < 2.1 for before, after in pairwise(bounds[1:]))
+
+
+def test_the_bound_rises_by_what_has_arrived() -> None:
+    # TW-SES-127: acknowledged one frame at a time, it never rises by more than two.
+    road = begun(10e6, 0.1)
+    before = road.flight.bound
+    for _ in range(200):
+        while road.flying <= road.flight.bound:
+            road.send()
+        road.hear()
+        assert road.flight.bound <= before + 2 * FRAME
+        before = road.flight.bound
+    assert before > 1e6
+
+
+@pytest.mark.parametrize("rate", [0.3e6, 1e6, 5e6])
+def test_what_it_holds_beyond_the_link_is_gone_in_a_moment(rate: float) -> None:
+    # TW-SES-127, on a way so long that twice what it holds would be half a second.
+    road = begun(rate, 0.5)
+    for _ in range(100):
+        road.fill(0.05)
+        assert road.flight.bound + FRAME - rate * 0.5 <= max(0.3 * rate, LEAST_BYTES + FRAME - rate * 0.5)
 
 
 def test_it_is_never_below_128_kib() -> None:
@@ -257,12 +279,91 @@ def test_what_goes_ahead_of_data_leaves_all_the_same() -> None:
     push(peer, stream)
     call = peer.call(1)
     peer.core.reset(stream, C.CANCELLED)
-    peer.core.reject(call, C.INTERNAL)
+    peer.core.resolve(call, bytes(2000))
     left = peer.hear()
     # The answer of the call waits: it is data.
     assert [type(frame) for frame in left] == [f.Reset]
     peer.say(f.Ack(3))
-    assert [type(frame) for frame in peer.hear()] == [f.Error]
+    assert [type(frame) for frame in peer.hear()] == [f.End]
+
+
+def test_who_has_little_to_say_does_not_wait_for_who_has_much() -> None:
+    # TW-SES-120: a call, an answer and an item, past the byte stream that has reached the bound.
+    peer = SessionPeer(theirs=WIDE)
+    _, (stream, chat) = peer.answered(0, (K.BYTES, None), (K.ITEMS, None))
+    peer.say(f.Ack(1))
+    call = peer.call(1)
+    push(peer, stream)
+    peer.core.call("f", b"")
+    peer.core.reject(call, C.INTERNAL)
+    peer.core.send_item(chat, b"\x01")
+    assert [type(frame) for frame in peer.hear()] == [f.Call, f.Error, f.Items]
+    peer.core.send_item(chat, b"\x02")
+    peer.core.end(chat)
+    assert [type(frame) for frame in peer.hear()] == [f.Items, f.End]
+    # Who has more than a little waits, and so who has little at first.
+    peer.core.call("f", bytes(2000))
+    peer.core.call("f", b"")
+    assert peer.hear() == []
+    peer.say(f.Ack(3))
+    assert [len(frame.payload) for frame in peer.hear() if isinstance(frame, f.Call)] == [2000, 0]
+
+
+def test_so_much_of_little_as_is_known_to_arrive() -> None:
+    peer = SessionPeer(theirs=WIDE)
+    _, (stream, chat) = peer.answered(0, (K.BYTES, None), (K.ITEMS, None))
+    peer.say(f.Ack(1))
+    push(peer, stream)
+    item = b"\x58\xc8" + bytes(200)
+    left = 0
+    while True:
+        peer.core.send_item(chat, item)
+        frames = peer.hear()
+        if not frames:
+            break
+        left += len(frames)
+    assert left * len(item) == pytest.approx(16 * 1024, rel=0.05)
+    # All but the last of them has come, and the link was never empty meanwhile.
+    peer.say(f.Ack(3 + left - 1))
+    assert push(peer, stream) != []
+    peer.core.send_item(chat, item)
+    assert peer.hear() == []
+    peer.say(f.Ack(3 + left))
+    assert f.Items in [type(frame) for frame in peer.hear()]
+
+
+def test_a_payload_that_has_begun_holds_nobody_back() -> None:
+    # TW-STR-064: only what has not begun may not be overtaken.
+    peer, _ = sending()
+    peer.core.call("f", bytes(1 << 20))
+    first = peer.hear()
+    assert [type(frame) for frame in first] == [f.Call, f.Fragment]
+    peer.core.call("g", b"")
+    [call] = peer.hear()
+    assert isinstance(call, f.Call)
+    assert call.target == "g"
+
+
+def test_who_waits_for_another_is_passed_over() -> None:
+    peer = SessionPeer(theirs=WIDE)
+    _, (stream, rows) = peer.answered(0, (K.BYTES, None), (K.ITEMS, None))
+    peer.say(f.Ack(1))
+    push(peer, stream)
+    # Calls on channels that the peer has not heard of, since the large item that declares them waits.
+    one, other = peer.core.send_item(rows, bytes(2000), [(K.CHANNEL, 1), (K.CHANNEL, 2)])
+    peer.core.call(one, b"")
+    peer.core.call(other, b"", [(K.ITEMS, None)])
+    peer.core.call("f", b"")
+    [frame] = peer.hear()
+    assert isinstance(frame, f.Call)
+    assert frame.target == "f"
+    peer.core.reset(stream)
+    peer.say(f.Ack(4))
+    assert [type(frame) for frame in peer.hear() if not isinstance(frame, f.Reset)] == [
+        f.Item,
+        f.Call,
+        f.Call,
+    ]
 
 
 def test_a_small_call_alone_leaves_all_the_same() -> None:

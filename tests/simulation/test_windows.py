@@ -1,6 +1,6 @@
 """Links of every size are filled within ten round trips, and hold no more than that takes.
 
-Rules: TW-STR-080 to 085, TW-SES-120 to 126.
+Rules: TW-STR-080 to 085, TW-SES-120 to 127.
 """
 
 from __future__ import annotations
@@ -56,28 +56,20 @@ def test_it_stays_filled_and_its_queue_is_never_taken_for_the_way(milliseconds: 
     assert pipe.server.most <= max(2 * pipe.holds, LEAST) + FRAME
 
 
-@pytest.mark.parametrize("milliseconds", [1, 20, 100])
+@pytest.mark.parametrize("pause", [0.031, 0.037])
+@pytest.mark.parametrize("milliseconds", [1, 20, 100, 200, 250, 300])
 @pytest.mark.parametrize("rate", [1e6, 5e6])
-def test_a_chat_never_waits_long_behind_a_download(rate: float, milliseconds: int) -> None:
-    """It is there before the download, while that finds its rate, and for as long as it goes on."""
+def test_a_chat_never_waits_long_behind_a_download(rate: float, milliseconds: int, pause: float) -> None:
+    """It is there before the download, while that finds its rate, and for as long as it goes on.
+
+    TW-SES-120 (who has little to say), TW-SES-127.
+    """
     pipe = Pipe(rate, milliseconds / 1000)
-    chat = Chat(pipe, 0.037)
+    chat = Chat(pipe, pause)
     pipe.run(1.0)
     pipe.download()
     pipe.run(25.0)
     assert len(chat.waits) > 600
-    assert max(chat.waits) <= 0.3
-
-
-def test_on_a_long_slow_link_it_does_not_once_the_rate_is_found() -> None:
-    pipe = Pipe(1e6, 0.3)
-    chat = Chat(pipe, 0.037)
-    pipe.download()
-    pipe.run(10.0)
-    # Before that it waits for what two round trips hold, and for a frame.
-    assert max(chat.waits) <= 0.45
-    chat.waits.clear()
-    pipe.run(15.0)
     assert max(chat.waits) <= 0.3
 
 
