@@ -211,6 +211,23 @@ class Commands(Checks):
         """
         return self._send(stream, _ITEMS, payload, declare)
 
+    def send_plain(self, stream: Stream, payload: bytes) -> bool:
+        """Queue an item that declares nothing; returns whether one more may follow, as :meth:`writable`.
+
+        Raises:
+            LocalProtocolError, ResourceExhausted: as :meth:`send_item`.
+        """
+        half = stream.send
+        if half is not None and half.state is HALF_OPEN and stream.kind is _ITEMS:
+            more = half.queue_next(payload)
+            if more:
+                return True
+            if more is None:
+                self._send(stream, _ITEMS, payload, ())
+        else:
+            self._open_half(stream, _ITEMS)
+        return self.writable(stream)
+
     def send_message(
         self, stream: Stream, payload: bytes, declare: Sequence[Declare] = ()
     ) -> tuple[Stream, ...]:

@@ -192,6 +192,23 @@ class SendHalf:
         size = len(payload)
         self.queued += size if size > self._item_cost else self._item_cost
 
+    def queue_next(self, payload: bytes) -> bool | None:
+        """Queue an item as it is, and say whether one more may follow; None where that takes a longer look.
+
+        What writable, is_small and queue_small do, in one: a tenth of what an item costs.
+        """
+        item_cost, queued = self._item_cost, self.queued
+        size = len(payload)
+        window = self.window
+        left = window.limit - window.used - queued
+        if not self.ready or size > self._small or left < item_cost or queued >= QUEUE_BYTES:
+            return None
+        self.promised = False
+        self.outbox.append(payload)
+        cost = size if size > item_cost else item_cost
+        self.queued = queued = queued + cost
+        return left - cost >= item_cost and queued < QUEUE_BYTES
+
     def queue_chunk(self, data: bytes) -> None:
         """Queue bytes, in pieces that fit a frame: cutting them again and again would be quadratic."""
         for begin in range(0, len(data), self._fragment):

@@ -266,11 +266,13 @@ class ByteProducer(Producer):
             self._send(self._bytes.chunks.take(None))
         await super()._send_all()
 
-    def _send(self, item: object) -> None:
+    def _send(self, item: object) -> bool:
         chunk = as_bytes(item)
+        connection, stream = self._driver.connection, self._stream
         if chunk:
             self._bytes.count(len(chunk))
-            self._driver.connection.send_chunk(self._stream, chunk)
+            connection.send_chunk(stream, chunk)
+        return connection.writable(stream)
 
     def _end(self, payload: bytes) -> None:
         try:

@@ -194,7 +194,8 @@ class Driver:
         self.host = host
         self.running = Running(backend) if running is None else running
         self.exports = Exports()
-        self._flushing = False
+        self.flushing = False
+        """Whether a write in the next pass of the loop is scheduled already."""
         self._dispatching = False
         # What is left of the events of a pass; None where nothing is: an empty deque takes 760 bytes.
         self._pending: deque[Event] | None = None
@@ -228,7 +229,7 @@ class Driver:
         self.dispatch()
         if self._paced is not None:
             self._pace(self._paced)
-        if not self._flushing and not connection.quiet:
+        if not self.flushing and not connection.quiet:
             self.schedule()
 
     def violation_received(self, error: RemoteProtocolError) -> None:
@@ -305,7 +306,7 @@ class Driver:
     def digest(self) -> None:
         """Owed after every input: hand out what it means, and let the answers leave with this pass."""
         self.dispatch()
-        if not self._flushing:
+        if not self.flushing:
             self.schedule()
 
     def retire(self) -> None:
@@ -346,12 +347,12 @@ class Driver:
 
     def schedule(self) -> None:
         """Owed after every command: write in the next pass of the loop all that is there by then."""
-        if not self._flushing:
-            self._flushing = True
+        if not self.flushing:
+            self.flushing = True
             self.backend.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._flushing = False
+        self.flushing = False
         self.write()
 
     def write(self) -> None:

@@ -164,13 +164,18 @@ class MappingShape(Shape):
         self.key = key
         self.value = value
         self.make = make
+        # The only type of what fits as it is; None where that does not say it all.
+        self._keys = None if key.scalar is None else frozenset({key.scalar})
+        self._values = None if value.scalar is None else frozenset({value.scalar})
 
     def __call__(self, value: object, mode: Mode) -> object:
         """The mapping with its keys and values converted."""
         if type(value) is not dict and not isinstance(value, Mapping):
             raise self.misfit(value)
-        part = self.value
-        if self._fits(self.key, value) and (part.identity or self._fits(part, value.values())):
+        if (self.key.identity or (self._keys is not None and self._keys.issuperset(map(type, value)))) and (
+            self.value.identity
+            or (self._values is not None and self._values.issuperset(map(type, value.values())))
+        ):
             return value if type(value) is self.make else self.make(dict(value))
         converted = {}
         for key, item in value.items():
@@ -189,10 +194,6 @@ class MappingShape(Shape):
             except TypeError:
                 raise self.misfit(value) from None
         return converted if self.make is dict else self.make(converted)
-
-    @staticmethod
-    def _fits(shape: Shape, values: Iterable[object]) -> bool:
-        return shape.identity or (shape.scalar is not None and set(map(type, values)) <= {shape.scalar})
 
 
 @final

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, final
 
 from telewire.core.streams import Stream
 from telewire.errors import ErrorCode, LocalProtocolError, ResourceExhausted, TransportUnsuitable
 from telewire.runtime.driver import StreamEnd
 from telewire.runtime.failures import NULL, LimitPassed, failure_of, reject
-from telewire.runtime.payloads import discard, encode
+from telewire.runtime.payloads import NO_SOURCES, discard, encode
 from telewire.runtime.shapes import Converter
 from telewire.runtime.sources import (
     Body,
@@ -29,6 +29,7 @@ from telewire.runtime.sources import (
     start_sources,
 )
 from telewire.wire.frames import Kind
+from telewire.wire.quick import encode_small
 
 if TYPE_CHECKING:
     from telewire.runtime.backend import Signal
@@ -128,15 +129,19 @@ class ItemSender(StreamEnd, ABC):
             finally:
                 self._parked = None
 
-    def _send(self, item: object) -> None:
+    def _send(self, item: object) -> bool:
+        """Send one item, for which there is credit; whether there is for another one."""
         if self._converter is not None:
             self._converter.check(item, self._place)
-        payload, sources = encode(item, self._place, self._driver)
+        connection, stream = self._driver.connection, self._stream
+        payload = encode_small(item)
+        sources: Sequence[Source] = NO_SOURCES
+        if payload is None:
+            payload, sources = encode(item, self._place, self._driver)
         try:
             if not sources:
-                self._driver.connection.send_item(self._stream, payload)
-                return
-            declared = self._driver.connection.send_item(self._stream, payload, declarations(sources))
+                return connection.send_plain(stream, payload)
+            declared = connection.send_item(stream, payload, declarations(sources))
         except ResourceExhausted as error:
             discard_sources(sources)
             raise LimitPassed(str(error)) from None
@@ -144,6 +149,7 @@ class ItemSender(StreamEnd, ABC):
             discard_sources(sources)
             raise
         start_sources(self._owner, sources, declared, self._place)
+        return connection.writable(stream)
 
     def _end(self, payload: bytes) -> None:
         if not self._stopped and not self._stream.retired:
@@ -233,8 +239,7 @@ class Producer(ItemSender):
 
     async def _send_all(self) -> None:
         """Pull, send, wait for credit; returns when stopped, raises what ends the body."""
-        connection = self._driver.connection
-        stream = self._stream
+        driver = self._driver
         step = self._source.__anext__
         sent = 0
         while not self._stopped:
@@ -242,19 +247,19 @@ class Producer(ItemSender):
             item = await step()
             self._running = False
             if self._stopped:
-                discard(item, self._driver)  # type: ignore[unreachable]  # it changes in the await
+                discard(item, driver)  # type: ignore[unreachable]  # it changes in the await
                 return
-            self._send(item)
             sent += 1
-            if connection.writable(stream):
+            if self._send(item):
                 if sent % PASS_ITEMS:
-                    self._driver.schedule()
+                    if not driver.flushing:
+                        driver.schedule()
                     continue
                 # A body that never waits would keep the loop to itself, and the items back.
-                self._driver.write()
-                waiting = self._driver.backend.checkpoint()
+                driver.write()
+                waiting = driver.backend.checkpoint()
             else:
-                self._driver.schedule()
+                driver.schedule()
                 waiting = self._park()
             try:
                 await waiting

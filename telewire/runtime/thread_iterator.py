@@ -200,8 +200,9 @@ class ThreadProducer(ItemSender):
         if self._stopped or stream.retired:
             ready.clear()
             return
-        while ready and connection.writable(stream):
-            connection.send_item(stream, ready.popleft())
+        more = connection.writable(stream)
+        while ready and more:
+            more = connection.send_plain(stream, ready.popleft())
         self._driver.schedule()
 
     async def _close(self, worker: WorkerThread) -> None:

@@ -9,7 +9,6 @@ encoder, which writes the same bytes; a test compares the two.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from math import inf
 from struct import Struct
 from typing import Any, Final
@@ -33,8 +32,10 @@ _EMPTY_MAP: Final = _MAPS[0]
 _float = Struct(">Bd").pack
 _two_bytes = Struct(">BH").pack
 _four_bytes = Struct(">BI").pack
-# The same few keys stand in every item; only short ones are kept.
-_key = lru_cache(maxsize=1024)(encode_text)
+_KEYS: Final = 1024
+# The same few keys stand in every item; only short ones are kept. Looked up without a call: a sixth of a
+# small dict.
+_keys: Final[dict[str, bytes]] = {}
 
 
 def encode_small(value: object) -> bytes | None:
@@ -84,9 +85,14 @@ def _walk(value: Any, add: Callable[[bytes], object], levels: int) -> bool:
             return False
         add(_MAPS[len(value)])
         for key, part in value.items():
-            if type(key) is not str or len(key) > _KEY_LENGTH:
+            if type(key) is not str:
                 return False
-            add(_key(key))
+            known = _keys.get(key)
+            if known is None:
+                known = _learn(key)
+                if not known:
+                    return False
+            add(known)
             # Texts and small integers, as most parts are, without a call for each.
             kind = type(part)
             if kind is str and len(part) < 64:
@@ -134,3 +140,13 @@ def _walk(value: Any, add: Callable[[bytes], object], levels: int) -> bool:
     else:
         return False
     return True
+
+
+def _learn(key: str) -> bytes:
+    """Encode a key and keep it; nothing where it is too long for that."""
+    if len(key) > _KEY_LENGTH:
+        return b""
+    if len(_keys) >= _KEYS:
+        _keys.clear()
+    encoded = _keys[key] = encode_text(key)
+    return encoded
