@@ -400,10 +400,13 @@ class _CallIterator(AsyncIterator[Any]):
         state.holders += 1
         self._source: Callable[[], Awaitable[Any]] | None = None
 
-    async def __anext__(self) -> Any:
+    def __anext__(self) -> Awaitable[Any]:
+        # The stream's own, and no coroutine around it: a twentieth of an item.
         source = self._source
-        if source is None:
-            source = self._source = await self._open()
+        return self._begin() if source is None else source()
+
+    async def _begin(self) -> Any:
+        source = self._source = await self._open()
         return await source()
 
     async def _open(self) -> Callable[[], Awaitable[Any]]:
