@@ -44,6 +44,7 @@ HEAD_BYTES: Final = 9
 QUEUE_BYTES: Final = 128 * 1024
 # A member costs as much as a call where it is looked up through its class (CPython 3.11).
 _BYTES: Final = Kind.BYTES
+_PLAIN: Final = frozenset({bytes})
 _ITEM: Final = FrameType.ITEM
 
 # Parts of a payload below this are put together as they come: an object of its own takes some 50 bytes
@@ -246,6 +247,24 @@ class SendHalf:
     def _emit_items(self) -> bytes | None:
         available = self.window.available
         room = min(available, self._fragment - HEAD_BYTES)
+        item_cost, outbox = self._item_cost, self.outbox
+        # All that waits, as mostly: without a look at each it takes a third as long.
+        size, count, queued = 0, len(outbox), self.queued
+        whole = _PLAIN.issuperset(map(type, outbox))
+        if whole:
+            size = sum(map(len, outbox))  # type: ignore[arg-type]  # bytes, as just seen
+            whole = size <= room and max(size + HEAD_BYTES, item_cost * count) <= available
+        if not whole:
+            count, queued = self._count_items(room, available)
+        if not count:
+            return None
+        payload = items_payload([outbox.popleft() for _ in range(count)])  # type: ignore[misc]  # the same
+        self.queued -= queued
+        self.window.used += max(len(payload), item_cost * count)
+        return encode_frame(Items(self.stream.reference, 0, count, payload))
+
+    def _count_items(self, room: int, available: int) -> tuple[int, int]:
+        """How many items may share the next frame, and what they cost."""
         item_cost = self._item_cost
         size = count = queued = 0
         for entry in self.outbox:
@@ -260,13 +279,7 @@ class SendHalf:
             size += length
             count += 1
             queued += length if length > item_cost else item_cost
-        if not count:
-            return None
-        popleft = self.outbox.popleft
-        payload = items_payload([popleft() for _ in range(count)])  # type: ignore[misc]  # bytes, as seen above
-        self.queued -= queued
-        self.window.used += max(len(payload), item_cost * count)
-        return encode_frame(Items(self.stream.reference, 0, count, payload))
+        return count, queued
 
     def _emit_chunk(self, head: bytes) -> bytes | None:
         room = min(self.window.available, self._fragment)
