@@ -44,7 +44,7 @@ class InstanceShape(Shape):
         self.except_for = {int: bool, datetime.date: datetime.datetime}.get(cls)
         self.from_bytes: Callable[[Any], object] | None = cls if cls in (bytearray, memoryview) else None
 
-    def __call__(self, value: object, mode: Mode) -> object:
+    def apply(self, value: object, mode: Mode) -> object:
         """An instance as it is; bytes from any bytes-like object."""
         if isinstance(value, self.cls):
             if self.except_for is None or not isinstance(value, self.except_for):
@@ -63,7 +63,7 @@ class FloatShape(Shape):
     scalar = float
     takes_scalars = False
 
-    def __call__(self, value: object, mode: Mode) -> object:
+    def apply(self, value: object, mode: Mode) -> object:
         """A float as it is, an int widened."""
         if isinstance(value, float):
             return value
@@ -98,7 +98,7 @@ class CollectionShape(Shape):
         """Whether ``value`` is a collection of the kind, whatever its elements."""
         return isinstance(value, self.accepted) and not isinstance(value, _WHOLE)
 
-    def __call__(self, value: object, mode: Mode) -> object:
+    def apply(self, value: object, mode: Mode) -> object:
         """The collection with each element converted; as it is where nothing has to be done."""
         if not self.accepts(value):
             raise self.misfit(value)
@@ -113,7 +113,7 @@ class CollectionShape(Shape):
         index = 0
         try:
             for item in value:
-                converted.append(element(item, mode))
+                converted.append(element.apply(item, mode))
                 index += 1
         except Misfit as misfit:
             misfit.steps.append(f"[{index}]" if self.ordered else "[...]")
@@ -135,7 +135,7 @@ class TupleShape(Shape):
         super().__init__(expected)
         self.places = places
 
-    def __call__(self, value: object, mode: Mode) -> object:
+    def apply(self, value: object, mode: Mode) -> object:
         """A tuple with each place converted."""
         if not isinstance(value, (list, tuple)):
             raise self.misfit(value)
@@ -144,7 +144,7 @@ class TupleShape(Shape):
         converted = []
         try:
             for shape, item in zip(self.places, value, strict=True):
-                converted.append(item if type(item) is shape.scalar else shape(item, mode))
+                converted.append(item if type(item) is shape.scalar else shape.apply(item, mode))
         except Misfit as misfit:
             misfit.steps.append(f"[{len(converted)}]")
             raise
@@ -168,7 +168,7 @@ class MappingShape(Shape):
         self._keys = None if key.scalar is None else frozenset({key.scalar})
         self._values = None if value.scalar is None else frozenset({value.scalar})
 
-    def __call__(self, value: object, mode: Mode) -> object:
+    def apply(self, value: object, mode: Mode) -> object:
         """The mapping with its keys and values converted."""
         if type(value) is not dict and not isinstance(value, Mapping):
             raise self.misfit(value)
@@ -180,12 +180,12 @@ class MappingShape(Shape):
         converted = {}
         for key, item in value.items():
             try:
-                key = self.key(key, mode)
+                key = self.key.apply(key, mode)
             except Misfit as misfit:
                 misfit.steps.append(".keys()")
                 raise
             try:
-                item = self.value(item, mode)
+                item = self.value.apply(item, mode)
             except Misfit as misfit:
                 misfit.steps.append(".values()")
                 raise
@@ -212,7 +212,7 @@ class UnionShape(Shape):
                 break
         self.direct = frozenset(direct)
 
-    def __call__(self, value: object, mode: Mode) -> object:
+    def apply(self, value: object, mode: Mode) -> object:
         """What the first fitting branch makes of the value."""
         if type(value) in self.direct:
             return value
@@ -226,7 +226,7 @@ class UnionShape(Shape):
             deeper.clear()
             for branch in self.branches:
                 try:
-                    return branch(value, trial)
+                    return branch.apply(value, trial)
                 except Misfit as misfit:
                     if misfit.steps:
                         deeper.append((misfit.expected, misfit.got, tuple(misfit.steps)))
@@ -247,7 +247,7 @@ class LiteralShape(Shape):
             if isinstance(value, Enum):
                 self.values.setdefault((type(value.value), value.value), value)
 
-    def __call__(self, value: object, mode: Mode) -> object:
+    def apply(self, value: object, mode: Mode) -> object:
         """The literal itself."""
         plain = value.value if isinstance(value, Enum) and (type(value), value) not in self.values else value
         try:
@@ -265,7 +265,7 @@ class EnumShape(Shape):
         super().__init__(expected)
         self.cls = cls
 
-    def __call__(self, value: object, mode: Mode) -> object:
+    def apply(self, value: object, mode: Mode) -> object:
         """The member of that value."""
         if isinstance(value, self.cls):
             return value
@@ -294,7 +294,7 @@ class HandleShape(Shape):
         self.item = item
         self.outgoing = outgoing
 
-    def __call__(self, value: object, mode: Mode) -> object:
+    def apply(self, value: object, mode: Mode) -> object:
         """The handle itself, told how to convert what it carries."""
         if isinstance(value, Convertible):
             if value.kind != self.kind:
@@ -329,11 +329,11 @@ class IterableShape(Shape):
         self.collection = collection
         self.iterator = iterator
 
-    def __call__(self, value: object, mode: Mode) -> object:
+    def apply(self, value: object, mode: Mode) -> object:
         """A collection converted now, or an iterator converted later."""
         if self.collection.accepts(value):
-            return self.collection(value, mode)
-        return self.iterator(value, mode)
+            return self.collection.apply(value, mode)
+        return self.iterator.apply(value, mode)
 
 
 @final
@@ -348,9 +348,9 @@ class CheckedShape(Shape):
         self.base = base
         self.test = test
 
-    def __call__(self, value: object, mode: Mode) -> object:
+    def apply(self, value: object, mode: Mode) -> object:
         """What the test makes of the converted value."""
-        converted = self.base(value, mode)
+        converted = self.base.apply(value, mode)
         try:
             return self.test(converted)
         except (ValueError, TypeError, AssertionError):
@@ -364,7 +364,7 @@ class LazyShape(Shape):
 
     target: Shape | None = None
 
-    def __call__(self, value: object, mode: Mode) -> object:
+    def apply(self, value: object, mode: Mode) -> object:
         """What the shape makes of it that this one stands for."""
         assert self.target is not None
-        return self.target(value, mode)
+        return self.target.apply(value, mode)

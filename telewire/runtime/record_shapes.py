@@ -72,7 +72,7 @@ class RecordShape(Shape):
         # Filled by the builder once the record itself is known: fields may contain it.
         self.fields: tuple[Field, ...] = ()
 
-    def __call__(self, value: object, mode: Mode) -> object:
+    def apply(self, value: object, mode: Mode) -> object:
         """An instance as it is, or one built from the converted fields."""
         if self.cls is not None and isinstance(value, self.cls):
             return value
@@ -130,7 +130,7 @@ def _find(value: Mapping[Any, object], field: Field) -> object:
 def convert_field(field: Field, item: object, mode: Mode) -> object:
     """``item`` as ``field`` asks; a misfit gets the field's name into its path."""
     try:
-        return field.shape(item, mode)
+        return field.shape.apply(item, mode)
     except Misfit as misfit:
         misfit.steps.append(f".{field.wire}")
         raise
@@ -148,7 +148,7 @@ class NamedTupleShape(Shape):
         self.type = cls
         self.fields: tuple[Field, ...] = ()
 
-    def __call__(self, value: object, mode: Mode) -> object:
+    def apply(self, value: object, mode: Mode) -> object:
         """An instance as it is, or one built from the converted places."""
         if isinstance(value, self.type):
             return value
@@ -299,14 +299,14 @@ class PydanticShape(Shape):
         self.takes_scalars = raw or root
         self.fields: tuple[Field, ...] = ()
 
-    def __call__(self, value: object, mode: Mode) -> object:
+    def apply(self, value: object, mode: Mode) -> object:
         """An instance as it is, or one that the model made of the converted fields."""
         if isinstance(value, self.cls):
             return value
         if self.raw:
             prepared = value
         elif self.root:
-            prepared = self.fields[0].shape(value, mode)
+            prepared = self.fields[0].shape.apply(value, mode)
         elif isinstance(value, Mapping):
             prepared = self._prepare(value, mode)
         else:

@@ -72,8 +72,11 @@ class Shape(ABC):
         self.expected = expected
 
     @abstractmethod
-    def __call__(self, value: object, mode: Mode) -> object:
-        """Return ``value`` converted; raises :class:`Misfit`."""
+    def apply(self, value: object, mode: Mode) -> object:
+        """Return ``value`` converted; raises :class:`Misfit`.
+
+        A method, and not what a call of the shape does: CPython takes a tenth of a microsecond longer for that.
+        """
 
     def misfit(self, value: object) -> Misfit:
         """The refusal of ``value`` as a whole."""
@@ -84,7 +87,7 @@ class Shape(ABC):
 class _AnythingShape(Shape):
     identity = True
 
-    def __call__(self, value: object, mode: Mode) -> object:
+    def apply(self, value: object, mode: Mode) -> object:
         return value
 
 
@@ -159,7 +162,7 @@ class Converter:
         if self.identity or type(value) is self._scalar:
             return value
         try:
-            return self._shape(value, INCOMING)
+            return self._shape.apply(value, INCOMING)
         except Misfit as misfit:
             message = compose(misfit, place)
         except RecursionError:
@@ -183,7 +186,7 @@ class Converter:
         if self.identity or type(value) is self._scalar:
             return
         try:
-            self._shape(value, OUTGOING)
+            self._shape.apply(value, OUTGOING)
             return
         except Misfit as misfit:
             message = compose(misfit, place)
