@@ -167,8 +167,10 @@ class Audited(Party):
                     assert stream.send.window.used == spent, "a sender counts otherwise than the wire"
                 if stream.receive is not None:
                     window = stream.receive.window
-                    lent += max(0, window.limit - window.consumed - LIMITS.stream_window)
                     account = self.ledger.accounts.get((opened, number, not client))
+                    # Arguments that are whole have been taken: what they had been lent is back.
+                    if not isinstance(stream, Call) or (account is not None and account.head is not None):
+                        lent += max(0, window.limit - window.consumed - LIMITS.stream_window)
                     if account is not None and not isinstance(stream, Call):
                         most = max(account.consumed(app.consumed(stream)) + WINDOW, account.reach)
                         assert window.limit <= most, "credit for what nobody has consumed (TW-STR-035)"
