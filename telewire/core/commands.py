@@ -212,20 +212,19 @@ class Commands(Checks):
         return self._send(stream, _ITEMS, payload, declare)
 
     def send_plain(self, stream: Stream, payload: bytes) -> bool:
-        """Queue an item that declares nothing; returns whether one more may follow, as :meth:`writable`.
+        """Queue an item or a message that declares nothing; returns whether one more may follow.
 
         Raises:
             LocalProtocolError, ResourceExhausted: as :meth:`send_item`.
         """
-        half = stream.send
-        if half is not None and half.state is HALF_OPEN and stream.kind is _ITEMS:
+        half, kind = stream.send, stream.kind
+        if kind is not _ITEMS and kind is not _CHANNEL:
+            kind = _ITEMS
+        elif half is not None and half.state is HALF_OPEN:
             more = half.queue_next(payload)
-            if more:
-                return True
-            if more is None:
-                self._send(stream, _ITEMS, payload, ())
-        else:
-            self._open_half(stream, _ITEMS)
+            if more is not None:
+                return more or self.writable(stream)
+        self._send(stream, kind, payload, ())
         return self.writable(stream)
 
     def send_message(

@@ -6,6 +6,7 @@ credit of a stream will be, and leaves once the other end has been handed over.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from telewire.core.answering import listening
@@ -15,10 +16,11 @@ from telewire.runtime.backend import Backend, current_backend
 from telewire.runtime.channel_early import Early
 from telewire.runtime.driver import StreamEnd
 from telewire.runtime.line import Line
-from telewire.runtime.payloads import encode
+from telewire.runtime.payloads import NO_SOURCES, encode
 from telewire.runtime.shapes import Converter
-from telewire.runtime.sources import Owner, declarations, start_sources
+from telewire.runtime.sources import Owner, Source, declarations, start_sources
 from telewire.runtime.threads import current_worker
+from telewire.wire.quick import encode_small
 
 if TYPE_CHECKING:
     from telewire.runtime.call import OutgoingCall
@@ -133,7 +135,10 @@ class Sending(StreamEnd):
     def _transmit(self, stream: Stream, message: object) -> None:
         driver = self.driver
         assert driver is not None
-        payload, sources = encode(message, MESSAGE, driver)
+        payload = encode_small(message)
+        sources: Sequence[Source] = NO_SOURCES
+        if payload is None:
+            payload, sources = encode(message, MESSAGE, driver)
         if sources:
             try:
                 declared = driver.connection.send_message(stream, payload, declarations(sources))
@@ -143,8 +148,9 @@ class Sending(StreamEnd):
                 raise
             start_sources(self.owner, sources, declared, MESSAGE)
         else:
-            driver.connection.send_message(stream, payload)
-        driver.schedule()
+            driver.connection.send_plain(stream, payload)
+        if not driver.flushing:
+            driver.schedule()
 
     def flush(self) -> None:
         """Send what has waited for the stream, as far as the credit goes."""

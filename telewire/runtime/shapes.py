@@ -75,7 +75,7 @@ class Shape(ABC):
     def apply(self, value: object, mode: Mode) -> object:
         """Return ``value`` converted; raises :class:`Misfit`.
 
-        A method, and not what a call of the shape does: CPython takes a tenth of a microsecond longer for that.
+        A method: CPython takes a tenth of a microsecond longer to call an object.
         """
 
     def misfit(self, value: object) -> Misfit:

@@ -16,6 +16,7 @@ from telewire.core.events import (
     StreamUnblocked,
 )
 from telewire.core.halves import QUEUE_BYTES, charge
+from telewire.errors import LocalProtocolError, ResourceExhausted
 from telewire.limits import Limits
 from telewire.testing.pair import Pair
 from telewire.wire import frames as f
@@ -98,6 +99,46 @@ def test_a_sender_uses_its_credit_up_and_not_a_byte_more() -> None:
     assert peer.hear() == [f.Items(0, 0, 4, b"\x84xxxx")]
     assert stream.send is not None
     assert stream.send.window.available == 0
+
+
+@pytest.mark.parametrize("window", [1024, 4096, 1 << 20])
+def test_a_plain_item_is_sent_as_others_are(window: int) -> None:
+    """What send_plain says is what writable says, and the same frames leave."""
+    sizes = [1, 1, 700, 1, 300, 256, 257, 1, 5000, 1, 20_000, 1, *[90] * 900, 40_000, *[200] * 900]
+    plain, other = (Peer(theirs=Limits(stream_window=window, fragment_bytes=1024)) for _ in range(2))
+    _, (one,) = plain.answered(0, (K.ITEMS, None))
+    _, (same,) = other.answered(0, (K.ITEMS, None))
+    limit = window
+    for number, size in enumerate(sizes):
+        more = plain.core.send_plain(one, bytes(size))
+        other.core.send_item(same, bytes(size))
+        assert more == other.core.writable(same), number
+        if number % 50 == 49 or not more:
+            while not plain.core.writable(one):
+                assert plain.hear(1 << 20) == other.hear(1 << 20), number
+                limit += 1000
+                for peer in (plain, other):
+                    peer.say(f.Grant(-1, limit))
+            assert plain.core.events_received() == []
+            assert other.core.writable(same)
+    assert plain.hear(1 << 22) == other.hear(1 << 22)
+
+
+def test_a_plain_item_is_refused_as_others_are() -> None:
+    peer = Peer(theirs=Limits(stream_window=1024, fragment_bytes=1024, message_bytes=2048))
+    _, (items, chunks) = peer.answered(0, (K.ITEMS, None), (K.BYTES, None))
+    with pytest.raises(LocalProtocolError, match="is not open for sending items"):
+        peer.core.send_plain(chunks, b"x")
+    with pytest.raises(ResourceExhausted):
+        peer.core.send_plain(items, bytes(2049))
+    for _ in range(3):
+        assert peer.core.send_plain(items, b"x")
+    assert not peer.core.send_plain(items, b"x")
+    with pytest.raises(LocalProtocolError, match="has no credit left"):
+        peer.core.send_plain(items, b"x")
+    peer.core.end(items)
+    with pytest.raises(LocalProtocolError, match="is not open for sending items"):
+        peer.core.send_plain(items, b"x")
 
 
 def test_a_small_item_waits_for_the_credit_that_it_needs() -> None:

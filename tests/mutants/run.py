@@ -119,7 +119,16 @@ def run_tests(copy: Path, tests: Sequence[str], seconds: float) -> TestRun:
     # Before site-packages, so that the copy wins over an editable installation of the checkout.
     places = [str(copy / source) for source in SOURCE_ROOTS]
     report = copy / "mutant-report.xml"
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", f"--junitxml={report}", *tests]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-qx",
+        f"--junitxml={report}",
+        *tests,
+    ]
     try:
         done = subprocess.run(
             command,
