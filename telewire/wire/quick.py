@@ -119,6 +119,8 @@ def _walk(value: Any, parts: list[bytes], levels: int) -> bool:
                 parts += (_TEXTS[len(data)], data)
             elif kind is int and 0 <= part < 1024:
                 parts.append(_INTEGERS[part])
+            elif kind is int and 1024 <= part < 65536:
+                parts.append(_two_bytes(0x19, part))
             elif kind is dict and not part:
                 # The named arguments of most calls.
                 if levels == 1:
