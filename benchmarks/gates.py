@@ -61,7 +61,7 @@ GATES: Final = (
         functools.partial(in_process.connections_items, values=True),
         in_process.cbor2_items,
         goal=1.5,
-        bound=3.3,
+        bound=2.9,
     ),
     Gate(
         "item in its own frame",

@@ -183,7 +183,7 @@ def _items_through_connections(count: int, streams: int, at_once: int, values: b
             for number in range(at_once):
                 if not server.writable(end):
                     break
-                server.send_item(end, encode_value(row(number)) if values else ready)
+                server.send_plain(end, encode_value(row(number)) if values else ready)
                 sent += 1
         pair.deliver()
         seen += _consume(pair, pair.take()[0], values)
