@@ -264,12 +264,11 @@ class SendHalf:
         return encode_frame(Items(self.stream.reference, 0, count, payload))
 
     def _count_items(self, room: int, available: int) -> tuple[int, int]:
-        """How many items may share the next frame, and what they cost."""
+        """How many items may share the next frame, and what they cost, where not all that wait may."""
         item_cost = self._item_cost
         size = count = queued = 0
-        for entry in self.outbox:
-            if type(entry) is not bytes:
-                break
+        entries = iter(self.outbox)
+        while type(entry := next(entries)) is bytes:
             length = len(entry)
             # The array's head counts too, and is at its longest with the longest frame.
             if (size + length > room and count) or (
