@@ -60,10 +60,8 @@ def encode_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | N
 
 # Any: what the exact type allows is done with it.
 def _walk(value: Any, parts: list[bytes], levels: int) -> bool:
-    """Encode one value; false where it is not plain, or not small.
-
-    Several parts at once are added by ``+=``, which costs half of an ``append`` for each.
-    """
+    """Encode one value; false where it is not plain, or not small."""
+    # Several parts at once are added by `+=`, which costs half of an append for each.
     kind = type(value)
     if kind is str:
         data = value.encode()
@@ -88,11 +86,9 @@ def _walk(value: Any, parts: list[bytes], levels: int) -> bool:
         for key, part in value.items():
             if type(key) is not str:
                 return False
-            known = _keys.get(key)
-            if known is None:
-                known = _learn(key)
-                if not known:
-                    return False
+            known = _keys.get(key) or _learn(key)
+            if not known:
+                return False
             # Texts and integers, as most parts are, without a call for each.
             kind = type(part)
             if kind is str and len(part) < 64:
