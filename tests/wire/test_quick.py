@@ -17,7 +17,7 @@ from telewire.wire import frames as f
 from telewire.wire.codec import encode_frame
 from telewire.wire.encode import encode_call, encode_end
 from telewire.wire.heads import ARRAY, BYTES, MAP, TEXT, encode_head, encode_int
-from telewire.wire.quick import encode_arguments, encode_small
+from telewire.wire.quick import _keys, encode_arguments, encode_small
 from telewire.wire.strict import load_strict
 from telewire.wire.value_encode import _dump_plain, _Encoder
 from telewire.wire.values import ValueEncodeError, decode_value, encode_value
@@ -157,6 +157,20 @@ def test_at_the_bound_and_beyond(inside: Any, beyond: Any) -> None:
 def test_integers_at_each_width(edge: int) -> None:
     for value in (edge, ~edge):
         assert encode_small(value) == fully(value) == cbor2.dumps(value)
+
+
+@pytest.mark.parametrize("number", [0, 1023, 1024, 65535, 65536, 1 << 40, -1])
+def test_integers_within_others_have_their_bytes(number: int) -> None:
+    for value in ({"a": number}, [number], (number, {"b": [number]})):
+        assert encode_small(value) == cbor2.dumps(value)
+
+
+def test_more_keys_than_are_kept() -> None:
+    for begin in range(0, 5000, 20):
+        value = {f"key {number}": number for number in range(begin, begin + 20)}
+        assert encode_small(value) == cbor2.dumps(value)
+    assert len(_keys) <= 1024
+    assert encode_small({"k" * 41: 1}) is None
 
 
 def test_text_that_cannot_be_encoded_is_left_to_the_full_encoder() -> None:
