@@ -401,7 +401,7 @@ class _CallIterator(AsyncIterator[Any]):
         self._source: Callable[[], Awaitable[Any]] | None = None
 
     def __anext__(self) -> Awaitable[Any]:
-        # The stream's own, and no coroutine around it: a twentieth of an item.
+        # The stream's own, and no coroutine around it, which would take 70 ns for each item.
         source = self._source
         return self._begin() if source is None else source()
 

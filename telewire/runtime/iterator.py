@@ -229,7 +229,7 @@ class RemoteIterator(Convertible, AsyncIterator[T_co], Generic[T_co]):
         buffer = self._buffer
         taking = buffer.taking
         if len(taking) > 1 and buffer.converter is None:
-            # Between the first of a run and its last nobody need be told: a tenth of an item.
+            # Between the first of a run and its last nobody need be told: 130 ns and not 155.
             return taking.pop()  # type: ignore[return-value]  # as below
         while not buffer.runs:
             if buffer.done:
